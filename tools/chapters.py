@@ -1,0 +1,159 @@
+"""What is done to chapters as files: badges, running and saving them, the export check.
+
+    python tools/chapters.py badges                rewrite badges and Colab set-up cells from settings.ini's address
+    python tools/chapters.py run [--budget laptop] [NAME ...]   execute in a real kernel and save the outputs
+    python tools/chapters.py check-export          is genlab/ what the notebooks export?
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from configparser import ConfigParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS = ROOT / "nbs"
+SETUP = """\
+# In Colab this installs genlab and pins everything that Colab already has; elsewhere it does nothing.
+if "google.colab" in str(get_ipython()):
+    !pip list --format=freeze > colab_has.txt
+    !pip install -q -c colab_has.txt "genlab @ git+{git_url}@{branch}\""""
+PEAK = "import resource, sys\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
+
+
+def address() -> dict[str, str]:  # git_url, branch
+    "The repository's address, from its one home."
+    parser = ConfigParser(interpolation=None)
+    parser.read(ROOT / "settings.ini", encoding="utf-8")
+    return {key: parser["DEFAULT"][key] for key in ("git_url", "branch")}
+
+
+def chapters() -> list[Path]:
+    "All notebooks of the course, in its order."
+    return sorted(p for p in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+
+def badges(path: Path) -> str:
+    "The row of badges under a chapter's title."
+    a = address()
+    where = f"{a['git_url'].removeprefix('https://github.com')}/blob/{a['branch']}/{path.relative_to(ROOT).as_posix()}"
+    return (f"[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+            f"(https://colab.research.google.com/github{where}) · [view source](https://github.com{where})")
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write(path: Path, nb: dict) -> None:
+    path.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def set_source(cell: dict, text: str) -> None:
+    cell["source"] = text.splitlines(keepends=True)
+
+
+def write_badges(path: Path) -> None:
+    "Put the address of settings.ini into a chapter's badges and set-up cell."
+    nb = read(path)
+    first = re.sub(r"^(BADGES|\[!\[Open In Colab\].*)$", lambda _: badges(path), source(nb["cells"][0]), flags=re.M)
+    set_source(nb["cells"][0], first)
+    for cell in nb["cells"]:
+        if cell["cell_type"] == "code" and (source(cell) == "SETUP" or '"google.colab" in' in source(cell)):
+            set_source(cell, SETUP.format(**address()))
+    write(path, nb)
+
+
+def keep_output(out: dict) -> bool:
+    "Saved outputs are for readers of a page: no widgets (a page can't show them), no progress bars, no logging."
+    if out["output_type"] == "stream":
+        return out["name"] == "stdout"
+    return "application/vnd.jupyter.widget-view+json" not in out.get("data", {})
+
+
+def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megabytes
+    "Execute a chapter in a real kernel at a budget, and save it with its outputs and its measured cost."
+    import nbformat
+    from nbclient import NotebookClient
+
+    os.environ["GENLAB_BUDGET"] = budget
+    nb = nbformat.read(path, as_version=4)
+    client = NotebookClient(nb, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+    start = time.perf_counter()
+    with client.setup_kernel():
+        for i, cell in enumerate(nb.cells):
+            client.execute_cell(cell, i)
+        minutes = (time.perf_counter() - start) / 60
+        probe = nbformat.v4.new_code_cell(PEAK)
+        nb.cells.append(probe)
+        client.execute_cell(probe, len(nb.cells) - 1)
+        peak = int(nb.cells.pop().outputs[0].text) / 2**20
+    nb.metadata.pop("widgets", None)
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if keep_output(out)]
+    cost = f"{max(minutes, 0.1):.1f} min, {round(peak, -1):.0f} MB"
+    column = {"laptop": 3, "gpu": 4}.get(budget)
+    lines = nb.cells[0].source.splitlines()
+    for i, line in enumerate(lines):
+        if column and line.startswith("|---"):
+            row = lines[i + 1].split("|")
+            row[column] = f" {cost} "
+            lines[i + 1] = "|".join(row)
+    nb.cells[0].source = "\n".join(lines)
+    nbformat.write(nb, path)
+    subprocess.run([Path(sys.executable).parent / "nbdev-clean", "--fname", path], check=True)
+    return minutes, peak
+
+
+def check_export() -> int:
+    "Export anew, and name every module that was not what its notebook says."
+    def files() -> dict[Path, bytes]:
+        return {p: p.read_bytes() for p in (ROOT / "genlab").rglob("*.py")}
+
+    before = files()
+    subprocess.run([Path(sys.executable).parent / "nbdev-export"], check=True, cwd=ROOT)
+    after = files()
+    stale = sorted(str(p.relative_to(ROOT)) for p in before.keys() | after.keys() if before.get(p) != after.get(p))
+    if stale:
+        print(f"Not what the notebooks export: {', '.join(stale)}. Edit the notebook, run nbdev-export, commit both.")
+        return 1
+    print(f"export check: {len(after)} modules are what {len(chapters())} notebooks say")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("badges")
+    commands.add_parser("check-export")
+    runner = commands.add_parser("run")
+    runner.add_argument("--budget", default="laptop", choices=["smoke", "laptop", "gpu"])
+    runner.add_argument("names", nargs="*", metavar="NAME", help="chapters such as 12_vae; all of them without a name")
+    args = parser.parse_args()
+    if args.command == "check-export":
+        return check_export()
+    wanted = [p for p in chapters() if not getattr(args, "names", None) or p.stem in args.names]
+    missing = set(getattr(args, "names", [])) - {p.stem for p in wanted}
+    if missing:
+        parser.error(f"no such chapter: {', '.join(sorted(missing))}; there are {', '.join(p.stem for p in chapters())}")
+    for i, path in enumerate(wanted, 1):
+        if args.command == "badges":
+            write_badges(path)
+            continue
+        print(f"[{i}/{len(wanted)}] {path.relative_to(ROOT)} at {args.budget} ...", end=" ", flush=True)
+        minutes, peak = run(path, args.budget)
+        print(f"{minutes:.1f} min, {peak:.0f} MB", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
