@@ -117,7 +117,7 @@ def plot_points(
 ) -> None:
     "Scatter points in their own colours on black, as the picture shows them: row 0 at the top."
     p = points.detach().cpu().clamp(0, 1)
-    ax.scatter(p[:, 1] * SIZE, p[:, 0] * SIZE, c=p[:, 2:].numpy(), s=size, marker="s", linewidths=0)
+    ax.scatter(p[:, 1] * SIZE, p[:, 0] * SIZE, c=p[:, 2:].numpy(), s=size, marker="s", linewidths=0, snap=False)
     ax.set(xlim=(0, SIZE), ylim=(SIZE, 0), aspect="equal", facecolor="black", title=title)
     ax.set(xlabel="column", ylabel="row", xticks=[0, 100, 200, 300], yticks=[0, 100, 200, 300])
 
