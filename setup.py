@@ -8,7 +8,7 @@ here = Path(__file__).parent
 parser = ConfigParser(interpolation=None)
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-lab, test, bench = (cfg[f"{extra}_requirements"].split() for extra in ("lab", "test", "bench"))
+lab, test = (cfg[f"{extra}_requirements"].split() for extra in ("lab", "test"))
 
 setup(
     name=cfg["name"],
@@ -23,6 +23,6 @@ setup(
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["genlab", "genlab.*"]),
     install_requires=cfg["requirements"].split(),
-    extras_require={"lab": lab, "test": lab + test, "bench": bench},
+    extras_require={"lab": lab, "test": lab + test},
     entry_points={"console_scripts": ["genlab=genlab.cli:main"], "nbdev": ["genlab=genlab._modidx:d"]},
 )

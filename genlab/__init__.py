@@ -1,8 +1,6 @@
-"""genlab: a course in generative modelling that runs, and the library that the course writes.
+"""Modules:
 
-`genlab.<part>.<topic>` is written by the notebook `nbs/<N>_<part>/<NN>_<topic>.ipynb`: same words, both ways.
-Importing `genlab` alone is cheap: it loads no PyTorch and no plotting library, and touches neither disk nor network.
-"""
+- `genlab.cli`: The command line: genlab train, sample, evaluate, list."""
 
 import functools
 import os

@@ -40,7 +40,8 @@ class RunOptions:
     "What every training has beside its model's settings."
 
     budget: Budget | None = None
-    "size of the run: smoke (seconds), laptop (a minute), gpu; sets the defaults of the model's settings. Default: GENLAB_BUDGET, else laptop, or gpu where CUDA is there"
+    """size of the run, smoke (seconds), laptop (a minute) or gpu: the defaults of the model's settings.
+    Default: GENLAB_BUDGET; without it gpu where CUDA is there, else laptop"""
     seed: int = 0
     "of the weights, the noise and the order of the data"
     out: Path | None = None
@@ -48,7 +49,7 @@ class RunOptions:
     data: Path | None = None
     "folder with pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg). Default: the points that ship with genlab"
     config: Path | None = None
-    "config.yaml of another run: take its settings as defaults"
+    "config.yaml of another run: its settings, seed and data become the defaults"
 
 
 @dataclass
@@ -149,17 +150,17 @@ def train(argv: list[str]) -> None:
     known, _ = early.parse_known_args(argv[1:])
     earlier = settings_of(known.config, name)
     budget = known.budget or earlier.get("budget") or budget_name()
-    values = earlier.get("config") or recipe_class.budgets[budget]
+    values = {**earlier.get("config", {}), **(recipe_class.budgets[budget] if known.budget or not earlier else {})}
     defaults = make_config(config_class, values, str(known.config))
     options = dataclasses.make_dataclass("Options", [
-        ("run", OmitArgPrefixes[RunOptions], field(default_factory=RunOptions)),
-        ("config", OmitArgPrefixes[config_class], field(default=defaults, kw_only=True)),
+        ("run", OmitArgPrefixes[RunOptions], field(default_factory=lambda: RunOptions(seed=earlier.get("seed", 0), data=earlier.get("data")))),
+        ("model", OmitArgPrefixes[config_class], field(default_factory=lambda: defaults)),
     ], namespace={"__doc__": config_class.__doc__})
     chosen = tyro.cli(OmitArgPrefixes[options], args=argv[1:], prog=f"genlab train {name}")
-    check_config(chosen.config)
+    check_config(chosen.model)
     run, data = chosen.run, chosen.run.data
     out = run.out or next_free(name)
-    settings = dict(model=name, seed=run.seed, budget=budget, data=str(data.resolve()) if data else None, config=dataclasses.asdict(chosen.config))
+    settings = dict(model=name, seed=run.seed, budget=budget, data=str(data.resolve()) if data else None, config=dataclasses.asdict(chosen.model))
     build(settings)  # bad data or settings say so before a folder is made
     carry_out(create_run(out, settings), settings)
 

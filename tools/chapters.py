@@ -3,6 +3,7 @@
     python tools/chapters.py badges                rewrite badges and Colab set-up cells from settings.ini's address
     python tools/chapters.py run [--budget laptop] [NAME ...]   execute in a real kernel and save the outputs
     python tools/chapters.py check-export          is genlab/ what the notebooks export?
+    python tools/chapters.py list                  what there is
 """
 
 import argparse
@@ -84,7 +85,7 @@ def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megaby
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ["GENLAB_BUDGET"] = budget
+    os.environ.update(GENLAB_BUDGET=budget, TQDM_DISABLE="1")  # bars are not saved, and their messages can drown a kernel's others
     nb = nbformat.read(path, as_version=4)
     client = NotebookClient(nb, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
     start = time.perf_counter()
@@ -135,12 +136,16 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("badges")
     commands.add_parser("check-export")
+    commands.add_parser("list")
     runner = commands.add_parser("run")
     runner.add_argument("--budget", default="laptop", choices=["smoke", "laptop", "gpu"])
     runner.add_argument("names", nargs="*", metavar="NAME", help="chapters such as 12_vae; all of them without a name")
     args = parser.parse_args()
     if args.command == "check-export":
         return check_export()
+    if args.command == "list":
+        print(f"{len(chapters())} notebooks: {', '.join(p.stem for p in chapters())}; none is skipped")
+        return 0
     wanted = [p for p in chapters() if not getattr(args, "names", None) or p.stem in args.names]
     missing = set(getattr(args, "names", [])) - {p.stem for p in wanted}
     if missing:

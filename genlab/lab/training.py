@@ -168,7 +168,7 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
     try:
         model.load_state_dict(load_file(path))
     except SafetensorError as e:
-        raise UserError(f"{path} is damaged ({e}). Delete it and run `genlab train --resume {path.parent}`: it is made again.") from None
+        raise UserError(f"{path} is damaged ({e}). Delete it and metrics.json, and run `genlab train --resume {path.parent}`: both are made again.") from None
     except RuntimeError as e:
         raise UserError(f"{path} does not fit the model that config.yaml describes: {str(e).splitlines()[-1].strip()}") from None
     return model.eval()

@@ -156,10 +156,10 @@ def bootstrap(
 def interval(
     value: float,
     boot: Tensor,  # bootstrap values of the same statistic
-) -> list[float]:  # [low, high], about 95 %, not below 0
+) -> list[float]:  # [low, high], about 95 %; not below 0 unless the value is
     "Value plus and minus 1.96 bootstrap standard errors: right also where the bootstrap's centre is not."
     half = 1.96 * boot.std().item()
-    return [max(0.0, value - half), value + half]
+    return [max(min(0.0, value), value - half), value + half]
 
 # %% ../../nbs/1_points/11_distances.ipynb #d88bd12d
 class GaussianMixture(nn.Module):

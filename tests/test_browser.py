@@ -1,0 +1,72 @@
+"A reader in a real browser: open the chapter in JupyterLab, run all, move the slider."
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")
+KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+ERRORS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
+    .flatMap(c => (c.outputs ?? []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))"""
+RAN = "() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.filter(c => c.execution_count).length"
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "JupyterLab on copies of the chapters."
+    shutil.copytree(ROOT / "nbs", tmp_path / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    env = {**os.environ, "GENLAB_BUDGET": "smoke", "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    env.pop("MPLBACKEND", None)
+    with open(tmp_path / "lab.log", "w") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+                                   "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path / 'nbs'}", "--LabApp.expose_app_in_browser=True"],
+                                  stdout=log, stderr=log, env=env)
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=t", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@needs_chromium
+def test_vae_chapter_in_a_browser(lab, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"])
+        page = browser.new_page(viewport=dict(width=1400, height=1000))
+        page.goto(f"{lab}/doc/tree/1_points/12_vae.ipynb?token=t")
+        page.wait_for_function(f"{KERNEL} === 'idle'", timeout=90_000)
+        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_function(f"({RAN})() > 30 && {KERNEL} === 'idle'", timeout=240_000)
+        assert page.evaluate(ERRORS) == []
+        handle = page.locator(".noUi-handle").first
+        handle.scroll_into_view_if_needed()
+        picture = page.locator(".jp-OutputArea-output img", has=page.locator("xpath=ancestor::*[contains(@class, 'widget-interact')]")).first
+        before = picture.get_attribute("src")
+        handle.focus()
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_function("([img, src]) => img.src !== src || !img.isConnected", arg=[picture.element_handle(), before], timeout=30_000)
+        assert picture.get_attribute("src") != before
+        page.screenshot(path=tmp_path / "slider.png")
+        assert page.evaluate(ERRORS) == []
+        browser.close()

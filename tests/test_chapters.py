@@ -1,0 +1,200 @@
+"The chapters as files, their exercises, and the map: what a reader would stumble over."
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location("chapters_tool", ROOT / "tools" / "chapters.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+BOOKS = tool.chapters()
+CHAPTERS = [p for p in BOOKS if p.stem != "index"]
+PLANNED = """10_colored_pi 11_distances 12_vae 13_transformer_vae 20_images 21_synthetic 22_layers 23_training 24_metrics 25_pictures
+30_autoencoder 31_vae 32_cvae 33_vit_cvae 40_quantize 41_vqvae 42_prior 50_dcgan 51_stable_gan 52_cvae_gan 60_generator 61_discriminator
+62_vitgan 70_couplings 71_realnvp 72_glow 73_splines 74_tarflow 80_augmentation 81_leaderboard""".split()
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+every_book = pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+
+
+def cells(path, kind):
+    return [tool.source(c) for c in tool.read(path)["cells"] if c["cell_type"] == kind]
+
+
+@every_book
+def test_as_a_file(path):
+    nb = tool.read(path)
+    assert path.stat().st_size < 1.5 * 2**20
+    assert re.match(r"# .+\n\n> .+", tool.source(nb["cells"][0])), "opens with a title and one sentence"
+    assert "widgets" not in nb["metadata"]
+    text = json.dumps(nb)
+    assert not re.search(r"(?<![\w.:/])/(?:home|root|work|tmp|usr|Users|content/drive)/[\w./-]+", re.sub(r'"image/\w+": "[^"]*"', "", text))
+    for cell in nb["cells"]:
+        for out in cell.get("outputs", []):
+            assert out["output_type"] != "error" and out.get("name") != "stderr"
+            assert "application/vnd.jupyter.widget-view+json" not in out.get("data", {})
+    for code in cells(path, "code"):
+        lines = [line for line in code.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        assert len(lines) <= 25 or "GLYPH = " in code, f"a cell of {len(lines)} lines:\n{code[:200]}"
+
+
+@every_chapter
+def test_anatomy(path):
+    code, first = cells(path, "code"), cells(path, "markdown")[0]
+    part, topic = path.parent.name.split("_", 1)[1], path.stem.split("_", 1)[1]
+    assert f"#| default_exp {part}.{topic}" in code[0] and (ROOT / "genlab" / part / f"{topic}.py").is_file()
+    assert sum("budget(" in c for c in code) == 1
+    assert not re.search(r"eval: *false|skip_exec|IN_TEST", "\n".join(code))
+    assert sum(len(re.findall(r"\bassert\b|\btest_\w+\(", c)) for c in code) >= 10
+    assert "| laptop | GPU |" in first and re.search(r"\d+\.\d min, \d+ MB", first), "the cost of a laptop run is measured and stated"
+    text = "\n".join(cells(path, "markdown"))
+    for heading in ("## The picture first", "## What goes wrong", "## Try it yourself", "## What we left out; where to read on"):
+        assert heading in text
+    for c in code:  # imports alone in their cell (what nbdev needs)
+        kinds = {isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(re.sub(r"^(\s*)!.*$", r"\1pass", c, flags=re.M)).body}
+        assert kinds != {True, False} or "interact" in c or "load_pi, plot_points\n\npi" in c, f"imports and other code in one cell:\n{c}"
+
+
+@every_chapter
+def test_figures_are_labelled(path):
+    for c in cells(path, "code"):
+        if "#| export" not in c and re.search(r"\.(plot|scatter|hist|bar|imshow|semilogy|loglog)\(", c) and "subplots" in c:
+            assert "xlabel" in c or "plot_points" in c, f"a figure without axis labels:\n{c}"
+
+
+@every_book
+def test_badges_have_the_address_of_settings_ini(path):
+    first = cells(path, "markdown")[0]
+    assert first.count("colab-badge.svg") == 1 and tool.badges(path) in first
+    others = [u for u in re.findall(r"https://(?:colab\.research\.google\.com/github|github\.com)/[\w./-]+", first) if u not in tool.badges(path)]
+    assert not others
+    if path.stem != "index":
+        assert tool.SETUP.format(**tool.address()) in cells(path, "code")
+
+
+def test_the_address_stands_in_one_place():
+    url = tool.address()["git_url"]
+    holders = subprocess.run(["git", "grep", "-lF", url.removeprefix("https://")], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert {h for h in holders if not h.endswith(".ipynb")} <= {"settings.ini"}
+
+
+def test_a_fork_rewrites_all_badges(tmp_path, monkeypatch):
+    book = tmp_path / "nbs" / "1_points" / CHAPTERS[0].name
+    book.parent.mkdir(parents=True)
+    book.write_text(CHAPTERS[0].read_text())
+    (tmp_path / "settings.ini").write_text("[DEFAULT]\ngit_url = https://github.com/someone/else\nbranch = next\n")
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    tool.write_badges(book)
+    text = book.read_text()
+    assert "github/someone/else/blob/next/nbs/1_points/" in text and "git+https://github.com/someone/else@next" in text
+    monkeypatch.undo()
+    assert tool.address()["git_url"] not in text
+
+
+def test_the_map_names_every_planned_chapter():
+    text = "\n".join(cells(ROOT / "nbs" / "index.ipynb", "markdown"))
+    for name in PLANNED:
+        line = next(line for line in text.splitlines() if name in line)
+        exists = any(p.stem == name for p in CHAPTERS)
+        assert (f"{name}.ipynb)" in line) == exists and ("coming" in line) == (not exists), line
+    assert {p.stem for p in CHAPTERS} <= set(PLANNED)
+    for book in BOOKS:
+        for target in re.findall(r"\]\(([^)#:]+\.ipynb)\)", "\n".join(cells(book, "markdown"))):
+            assert (book.parent / target).is_file(), f"{book.stem} links to {target}"
+
+
+def exercises():
+    for path in CHAPTERS:
+        code, text = cells(path, "code"), "\n".join(cells(path, "markdown"))
+        checks = [c for c in code if "@exercise" in c]
+        solutions = re.findall(r"<details><summary>Solution</summary>\n\n```py\n(.*?)```", text, flags=re.S)
+        assert 2 <= len(checks) <= 4 and len(checks) == len(solutions) == text.count("<summary>Hint</summary>"), path.stem
+        for check, solution in zip(checks, solutions, strict=True):
+            stub = code[code.index(check) + 1]
+            yield pytest.param(path, check, stub, solution, id=f"{path.stem}-{re.search(r'def (check_\w+)', check)[1]}")
+
+
+@pytest.mark.parametrize("path,check,stub,solution", exercises())
+def test_exercise(path, check, stub, solution, capsys):
+    "The check refuses the untouched stub and accepts the solution, each as the reader's own object."
+    space = {}
+    for code in cells(path, "code"):
+        if "google.colab" not in code and all(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(code).body):
+            exec(code, space)
+    part, topic = path.parent.name.split("_", 1)[1], path.stem.split("_", 1)[1]
+    exec(f"from genlab.{part}.{topic} import *", space)
+    exec(check, space)
+    call = stub.strip().splitlines()[-1].rstrip(";")
+    exec(stub, space)
+    assert eval(call, space) is False
+    assert "Not yet" in capsys.readouterr().out
+    exec(solution, space)
+    assert eval(call, space) is True
+    assert "Right" in capsys.readouterr().out
+
+
+def test_floors_imports_run_downwards():
+    floor = dict(points=0, lab=1, vae=2, vq=2, gan=2, vitgan=2, flow=2, use=3, cli=3)
+    allowed = {("gan", "vae"), ("vitgan", "gan")}
+    for path in (ROOT / "genlab").rglob("*.py"):
+        mine = path.relative_to(ROOT / "genlab").parts[0].removesuffix(".py")
+        text = path.read_text()
+        for theirs in re.findall(r"(?:from|import) +genlab\.(\w+)", text) + re.findall(r"from \.\.(\w+)", text):
+            if mine in floor and theirs in floor and theirs != mine:
+                assert floor[theirs] < floor[mine] or (mine, theirs) in allowed, f"{path.name} imports genlab.{theirs}"
+
+
+def test_importing_is_cheap_and_points_need_only_torch_and_numpy():
+    code = "import sys, genlab; print(' '.join(m for m in ('torch', 'matplotlib', 'numpy', 'tqdm') if m in sys.modules)); print(genlab.__version__)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout.splitlines()
+    assert out[0] == "" and out[1] == tool_version()
+    blocked = "import sys\nfor m in ('matplotlib', 'PIL', 'tqdm', 'yaml', 'safetensors', 'tyro', 'fastcore', 'IPython', 'torchvision'): sys.modules[m] = None\n"
+    code = blocked + "import genlab.points.transformer_vae as t; from genlab.points.vae import *; from genlab.points.distances import *"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+def tool_version() -> str:
+    return re.search(r"^version = (.+)$", (ROOT / "settings.ini").read_text(), flags=re.M)[1]
+
+
+def test_readme_library_example_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert len(blocks) == 1 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 12
+    out = subprocess.run([sys.executable, "-c", blocks[0]], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    assert "on_glyph" in out.stdout and (tmp_path / "picture.png").is_file()
+
+
+def test_readme_names_commands_that_exist():
+    text, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make (\w+)", text)):
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+    for command in re.findall(r"genlab (\w+)", text):
+        assert command in ("train", "sample", "evaluate", "list"), command
+    for target in re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r'src="([^":]+)"', text):
+        assert (ROOT / target).exists(), target
+
+
+def test_budget_and_its_errors(monkeypatch):
+    import genlab
+
+    sizes = dict(smoke=dict(n=1), laptop=dict(n=2), gpu=dict(n=3))
+    for name, n in (("smoke", 1), ("laptop", 2), ("gpu", 3)):
+        monkeypatch.setenv("GENLAB_BUDGET", name)
+        assert genlab.budget(**sizes).n == n and genlab.budget(**sizes).name == name
+    monkeypatch.setenv("GENLAB_BUDGET", "huge")
+    with pytest.raises(genlab.UserError, match="expected one of smoke, laptop, gpu"):
+        genlab.budget(**sizes)
+
+
+def test_the_repository_is_light():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    sizes = {f: os.path.getsize(ROOT / f) for f in files if f and (ROOT / f).is_file()}
+    assert max(sizes.values()) < 2 * 2**20 and sum(sizes.values()) < 40 * 2**20

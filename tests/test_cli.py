@@ -1,0 +1,243 @@
+"The command line as a user meets it, in processes of its own: runs, kills, resuming, errors."
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file
+
+from genlab import cli
+
+SMALL = ["--budget", "smoke", "--epochs", "6", "--components", "16"]
+
+
+def genlab(*args, cwd, check=True):
+    done = subprocess.run([sys.executable, "-m", "genlab.cli", *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def refused(work, monkeypatch, capsys):
+    "Calls the command line in this process; expects exit code 2, one sentence, and nothing changed."
+    def call(*args) -> str:
+        before = sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*"))
+        monkeypatch.chdir(work)
+        monkeypatch.setattr(sys, "argv", ["genlab", *map(str, args)])
+        assert cli.main() == 2
+        said = capsys.readouterr().err
+        assert len(said.strip().splitlines()) == 1, said
+        assert sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*")) == before, "something was changed"
+        return said
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    "A folder with one finished run."
+    folder = tmp_path_factory.mktemp("work")
+    genlab("train", "pi-vae", *SMALL, "--out", "runs/whole", cwd=folder)
+    return folder
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "model.safetensors")
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    for (name, x), y in zip(sorted(weights(a).items()), (v for _, v in sorted(weights(b).items())), strict=True):
+        np.testing.assert_array_equal(x, y, err_msg=name)
+    assert (a / "log.csv").read_text() == (b / "log.csv").read_text()
+    ours, theirs = (json.loads((run / "metrics.json").read_text()) for run in (a, b))
+    for key in ("swd", "energy", "on_glyph", "c2st", "nearest_train", "w1", "seed", "budget", "versions"):
+        assert ours[key] == theirs[key], key
+
+
+def test_run_folder_is_whole(work):
+    run = work / "runs/whole"
+    assert {p.name for p in run.iterdir()} >= {"config.yaml", "log.csv", "samples", "state", "model.safetensors", "metrics.json", "loss.png"}
+    metrics = json.loads((run / "metrics.json").read_text())
+    for key in ("swd", "on_glyph", "c2st", "nearest_train"):
+        row = metrics[key]
+        assert row["interval"][0] <= row["value"] <= row["interval"][1] and row["n"] >= 5000
+    assert metrics["seconds"] > 0 and 50 < metrics["peak_memory_mb"] < 20_000 and metrics["seed"] == 0 and metrics["budget"] == "smoke"
+    assert metrics["versions"]["torch"]
+    assert len((run / "log.csv").read_text().splitlines()) == 1 + 6
+    with Image.open(run / "samples/training.gif") as film:
+        assert film.n_frames == 6
+    assert not [p for p in run.rglob("*") if "writing" in p.name]
+
+
+def test_sample(work):
+    genlab("sample", "runs/whole", "-n", 700, "--out", "some/points.npy", cwd=work)
+    genlab("sample", "runs/whole", "-n", 700, "--out", "some/picture.png", cwd=work)
+    points = np.load(work / "some/points.npy")
+    assert points.shape == (700, 5) and points.dtype == np.float32
+    image = np.asarray(Image.open(work / "some/picture.png"))
+    assert image.shape == (300, 300, 3) and 300 < (image.max(axis=2) > 0).sum() <= 700
+
+
+def test_evaluate_gives_the_same_metrics(work):
+    before = json.loads((work / "runs/whole/metrics.json").read_text())
+    printed = genlab("evaluate", "runs/whole", cwd=work).stdout
+    after = json.loads((work / "runs/whole/metrics.json").read_text())
+    assert all(before[k] == after[k] for k in ("swd", "energy", "on_glyph", "c2st", "nearest_train", "w1", "seconds"))
+    assert f"{after['swd']['value']:.4f}" in printed
+
+
+def test_the_same_seed_gives_the_same_run_and_config_repeats_it(work):
+    genlab("train", "pi-vae", "--config", "runs/whole/config.yaml", "--out", "runs/again", cwd=work)
+    assert_same_run(work / "runs/whole", work / "runs/again")
+    genlab("train", "pi-vae", "--config", "runs/whole/config.yaml", "--seed", 1, "--epochs", 1, "--out", "runs/other", cwd=work)
+    settings = yaml.safe_load((work / "runs/other/config.yaml").read_text())
+    assert settings["seed"] == 1 and settings["config"]["epochs"] == 1 and settings["config"]["components"] == 16
+    assert any(not np.array_equal(x, weights(work / "runs/other")[k]) for k, x in weights(work / "runs/whole").items())
+
+
+def interrupted(work, name, how, after) -> None:
+    "Start a run, wait until `after(run)` holds, send a signal."
+    run = work / "runs" / name
+    process = subprocess.Popen([sys.executable, "-m", "genlab.cli", "train", "pi-vae", *SMALL, "--out", f"runs/{name}"], cwd=work,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for _ in range(6000):
+        if after(run) or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    assert process.poll() is None, f"finished too early: {process.stderr.read()}"
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    if how == signal.SIGINT:
+        assert "--resume" in said and "Traceback" not in said
+    assert not (run / "metrics.json").exists()
+
+
+def epoch_picture(n):
+    return lambda run: (run / "samples" / f"epoch_{n:05d}.png").exists()
+
+
+@pytest.mark.parametrize("name,how,after", [
+    ("killed-at-once", signal.SIGKILL, lambda run: (run / "config.yaml").exists()),
+    ("killed-midway", signal.SIGKILL, epoch_picture(5)),
+    ("killed-after-training", signal.SIGKILL, lambda run: (run / "model.safetensors").exists()),
+    ("interrupted", signal.SIGINT, epoch_picture(2)),
+])
+def test_a_stopped_run_resumes_to_the_same_weights(work, name, how, after):
+    interrupted(work, name, how, after)
+    genlab("train", "--resume", f"runs/{name}", cwd=work)
+    assert_same_run(work / "runs/whole", work / "runs" / name)
+
+
+def test_resuming_a_finished_run_says_so(work):
+    before = (work / "runs/whole/metrics.json").read_bytes()
+    assert "finished" in genlab("train", "--resume", "runs/whole", cwd=work).stdout
+    assert (work / "runs/whole/metrics.json").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_refused_and_its_removal_helps(work, refused):
+    name = "damaged"
+    interrupted(work, name, signal.SIGINT, epoch_picture(5))
+    newest = sorted((work / "runs" / name / "state").glob("*.pt"))[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 3] ^= 4
+    newest.write_bytes(content)
+    assert "is damaged" in refused("train", "--resume", f"runs/{name}")
+    newest.write_bytes(content[:1000])
+    assert "is damaged" in refused("train", "--resume", f"runs/{name}")
+    newest.unlink()
+    genlab("train", "--resume", f"runs/{name}", cwd=work)
+    assert_same_run(work / "runs/whole", work / "runs" / name)
+
+
+def test_refusals_are_one_sentence_and_change_nothing(work, refused):
+    (work / "empty").mkdir(exist_ok=True)
+    (work / "broken").mkdir(exist_ok=True)
+    (work / "broken/config.yaml").write_text("model: [pi-vae\n")
+    (work / "odd").mkdir(exist_ok=True)
+    (work / "odd/config.yaml").write_text("model: pi-vae\nconfig: {wings: 2}\n")
+    (work / "taken.png").write_bytes(b"mine")
+    for args, said in [
+        (("train", "pi-gan"), "there is no model 'pi-gan'"),
+        (("train", "pi-vae", "--out", "runs/whole"), "exists"),
+        (("train", "pi-vae", "--data", "empty"), "is missing"),
+        (("train", "pi-vae", "--data", "nowhere"), "is not a folder"),
+        (("train", "pi-vae", "--lr", "-1"), "must be above 0"),
+        (("train", "pi-vae", "--components", "6000"), "Choose fewer"),
+        (("train", "pi-transformer-vae", "--hidden", "30"), "multiple"),
+        (("train", "pi-transformer-vae", "--config", "runs/whole/config.yaml"), "is of the model pi-vae"),
+        (("train", "--resume", "empty"), "is not a run folder"),
+        (("train", "--resume", "nowhere"), "is not a run folder"),
+        (("train", "--resume", "broken"), "can't be read as YAML"),
+        (("train", "--resume", "odd"), "wings"),
+        (("train", "--resume", "runs/whole", "--lr", "1"), "leave out"),
+        (("sample", "empty"), "is not a run folder"),
+        (("sample", "runs/whole", "--out", "x.jpg"), ".png"),
+        (("sample", "runs/whole", "--out", "taken.png"), "exists"),
+        (("sample", "runs/whole", "-n", "0"), "at least one"),
+        (("evaluate", "nowhere"), "is not a run folder"),
+    ]:
+        assert said in refused(*args), args
+    assert (work / "taken.png").read_bytes() == b"mine"
+
+
+def test_damaged_weights_are_refused_and_made_again(work, refused):
+    shutil.copytree(work / "runs/whole", work / "runs/fragile")
+    run = work / "runs/fragile"
+    (run / "model.safetensors").write_bytes(b"not weights")
+    assert "is damaged" in refused("sample", "runs/fragile")
+    (run / "model.safetensors").unlink()
+    (run / "metrics.json").unlink()
+    assert "has not finished" in refused("sample", "runs/fragile")
+    genlab("train", "--resume", "runs/fragile", cwd=work)
+    assert_same_run(work / "runs/whole", run)
+
+
+def test_wrong_options_exit_with_2(work):
+    for args in (("train", "pi-vae", "--no-such-option", "1"), ("train", "pi-vae", "--budget", "huge"), ("sing",), ()):
+        done = genlab(*args, cwd=work, check=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, args
+
+
+def test_list_and_help(work):
+    listed = genlab("list", cwd=work).stdout
+    assert "pi-transformer-vae" in listed and "runs/whole" in listed and "12_vae" in listed
+    options = genlab("train", "pi-vae", "--help", cwd=work).stdout
+    from dataclasses import fields
+
+    from genlab.points.vae import PointVAEConfig
+
+    for f in fields(PointVAEConfig):
+        assert f"--{f.name.replace('_', '-')}" in options
+    assert "upper bound of the decoder's sigma" in re.sub(r"[\s│]+", " ", options)
+    start = time.perf_counter()
+    assert "evaluate" in genlab("--help", cwd=work).stdout
+    assert time.perf_counter() - start < 5
+
+
+def test_transformer_trains_from_a_users_folder(work):
+    from genlab.points.colored_pi import draw_pi, save_pi
+
+    save_pi(work / "quiz", *draw_pi(600, seed=3))
+    genlab("train", "pi-transformer-vae", "--budget", "smoke", "--epochs", 2, "--components", 8, "--data", "quiz", "--out", "runs/quiz", cwd=work)
+    assert "every fifth held back" in json.loads((work / "runs/quiz/metrics.json").read_text())["data"]
+
+
+def test_read_only_parent_is_a_sentence(work, refused):
+    if os.geteuid() == 0:  # root may write everywhere: a file in the place of a folder stands for it
+        (work / "file").write_text("")
+        assert "file" in refused("train", "pi-vae", *SMALL, "--out", "file/run")
+        return
+    (work / "locked").mkdir(mode=0o500)
+    assert "locked" in refused("train", "pi-vae", *SMALL, "--out", "locked/run")
