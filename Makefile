@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 META := settings.ini setup.py pyproject.toml
-# smoke runs of several chapters at once must not fight for cores
-SMOKE := GENLAB_BUDGET=smoke OMP_NUM_THREADS=1 MPLBACKEND=agg
+SMOKE := GENLAB_BUDGET=smoke MPLBACKEND=agg
 
 .PHONY: help demo test lab bench chapters badges clean
 help:
@@ -42,9 +41,9 @@ test: $(VENV)/.test
 	$(BIN)/python tools/chapters.py check-export
 	@echo "== 2/3 every chapter, executed at the smoke budget"
 	@$(BIN)/python tools/chapters.py list
-	$(SMOKE) $(BIN)/nbdev-test --n-workers 2 --timing
+	$(SMOKE) OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing
 	@echo "== 3/3 tests/"
-	$(SMOKE) $(BIN)/ruff check genlab tools tests benchmarks setup.py
+	@$(BIN)/ruff check genlab tools tests benchmarks setup.py
 	$(SMOKE) $(BIN)/pytest
 
 bench: $(VENV)/.core

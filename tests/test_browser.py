@@ -17,6 +17,9 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; 
 KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 ERRORS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
     .flatMap(c => (c.outputs ?? []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))"""
+SHOW_SLIDER = """() => { const book = window.jupyterapp.shell.currentWidget.content;
+    const isSlider = c => c.cell_type === 'code' && /^interact\\(/m.test([].concat(c.source).join(''));
+    return book.scrollToItem(book.model.toJSON().cells.findIndex(isSlider), 'center'); }"""
 RAN = "() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.filter(c => c.execution_count).length"
 
 
@@ -58,15 +61,15 @@ def test_vae_chapter_in_a_browser(lab, tmp_path):
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         page.wait_for_function(f"({RAN})() > 30 && {KERNEL} === 'idle'", timeout=240_000)
         assert page.evaluate(ERRORS) == []
-        handle = page.locator(".noUi-handle").first
-        handle.scroll_into_view_if_needed()
-        picture = page.locator(".jp-OutputArea-output img", has=page.locator("xpath=ancestor::*[contains(@class, 'widget-interact')]")).first
+        page.evaluate(SHOW_SLIDER)  # JupyterLab draws cells when they come into view
+        handle, picture = (page.locator(f".widget-interact {part}").first for part in (".noUi-handle", ".jp-OutputArea-output img"))
+        handle.scroll_into_view_if_needed(timeout=60_000)
         before = picture.get_attribute("src")
         handle.focus()
         for _ in range(5):
             page.keyboard.press("ArrowRight")
-        page.wait_for_function("([img, src]) => img.src !== src || !img.isConnected", arg=[picture.element_handle(), before], timeout=30_000)
-        assert picture.get_attribute("src") != before
+        page.wait_for_function("src => { const img = document.querySelector('.widget-interact .jp-OutputArea-output img');"
+                               " return img && img.src !== src; }", arg=before, timeout=60_000)
         page.screenshot(path=tmp_path / "slider.png")
         assert page.evaluate(ERRORS) == []
         browser.close()

@@ -155,7 +155,8 @@ def test_importing_is_cheap_and_points_need_only_torch_and_numpy():
     code = "import sys, genlab; print(' '.join(m for m in ('torch', 'matplotlib', 'numpy', 'tqdm') if m in sys.modules)); print(genlab.__version__)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout.splitlines()
     assert out[0] == "" and out[1] == tool_version()
-    blocked = "import sys\nfor m in ('matplotlib', 'PIL', 'tqdm', 'yaml', 'safetensors', 'tyro', 'fastcore', 'IPython', 'torchvision'): sys.modules[m] = None\n"
+    others = ("matplotlib", "PIL", "tqdm", "yaml", "safetensors", "tyro", "fastcore", "IPython", "torchvision")
+    blocked = f"import sys\nfor m in {others}: sys.modules[m] = None\n"
     code = blocked + "import genlab.points.transformer_vae as t; from genlab.points.vae import *; from genlab.points.distances import *"
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
 

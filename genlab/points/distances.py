@@ -179,9 +179,9 @@ class GaussianMixture(nn.Module):
         "log pi_k + log N(x; mu_k, L_k L_k^T)."
         K, D = self.means.shape
         inverse = torch.linalg.solve_triangular(self.scale_tril, torch.eye(D).to(self.means).expand(K, D, D), upper=False)
-        u = torch.einsum("kij,nj->kni", inverse, x) - torch.einsum("kij,kj->ki", inverse, self.means)[:, None]
-        log_det = inverse.diagonal(dim1=1, dim2=2).log().sum(dim=1, keepdim=True)
-        return (log_det - 0.5 * u.square().sum(dim=2) - 0.5 * D * math.log(2 * math.pi)).T + self.weights.log()
+        square = torch.stack([((x - m) @ L.T).square().sum(dim=1) for m, L in zip(self.means, inverse, strict=True)], dim=1)
+        log_det = inverse.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        return log_det - 0.5 * square - 0.5 * D * math.log(2 * math.pi) + self.weights.log()
 
     def log_prob(self, x: Tensor) -> Tensor:  # (n, D) -> nats, (n,)
         "Log density of the mixture."

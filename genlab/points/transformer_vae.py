@@ -40,7 +40,7 @@ def transformer(
 class TokenEncoder(nn.Module):
     "Five numbers as five tokens, to n_out numbers: Linear, ReLU, TransformerEncoder, Linear."
 
-    def __init__(self, n_out: int, width: int = 32, n_heads: int = 4, n_layers: int = 2):
+    def __init__(self, n_out: int, width: int = 32, n_heads: int = 4, n_layers: int = 1):
         super().__init__()
         self.linear, self.coordinate = nn.Linear(1, width), nn.Parameter(torch.randn(5, width))
         self.transformer, self.head = transformer(width, n_heads, n_layers), nn.Linear(5 * width, n_out)
@@ -55,7 +55,7 @@ class TokenEncoder(nn.Module):
 class TokenGenerator(nn.Module):
     "A code to five tokens to five numbers: Linear, ReLU, TransformerEncoder, Linear."
 
-    def __init__(self, n_in: int, width: int = 32, n_heads: int = 4, n_layers: int = 2):
+    def __init__(self, n_in: int, width: int = 32, n_heads: int = 4, n_layers: int = 1):
         super().__init__()
         self.linear, self.coordinate = nn.Linear(n_in, 5 * width), nn.Parameter(torch.randn(5, width))
         self.transformer, self.head = transformer(width, n_heads, n_layers), nn.Linear(width, 1)
@@ -71,7 +71,7 @@ class TokenGenerator(nn.Module):
 class TransformerPointVAE(PointVAE):
     "A point VAE whose encoder and generator are transformers over the five coordinates."
 
-    def __init__(self, latent_dim: int = 8, width: int = 32, n_heads: int = 4, n_layers: int = 2,
+    def __init__(self, latent_dim: int = 8, width: int = 32, n_heads: int = 4, n_layers: int = 1,
                  max_sigma_px: float | None = None, n_components: int = 1):
         super().__init__(latent_dim, 1, 0, max_sigma_px, n_components)
         self.encoder = TokenEncoder(2 * latent_dim, width, n_heads, n_layers)
@@ -84,7 +84,7 @@ class TransformerPointVAEConfig(PointVAEConfig):
 
     hidden: int = 32
     "width of a token"
-    depth: int = 2
+    depth: int = 1
     "transformer layers in the encoder and in the generator"
     n_heads: int = 4
     "attention heads; the width must be a multiple of it"

@@ -247,7 +247,7 @@ def fit_prior(
     model: PointVAE,
     points: Tensor,          # (n, 5)
     n_components: int = 256,
-    draws: int = 4,          # codes per point
+    draws: int = 2,          # codes per point
     seed: int = 0,
 ) -> PointVAE:               # the same model, with `model.prior` replaced
     "Ex-post density estimation: a mixture of Gaussians on the codes of the active dimensions (Ghosh et al. 2020, section 4)."
