@@ -113,6 +113,8 @@ def check_config(config) -> None:
     "Settings that can't work get a sentence before anything is made."
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
+        if isinstance(f.default, int | float) and not isinstance(value, int | float) and value is not None:
+            raise UserError(f"{f.name.replace('_', '-')} is {value!r}; expected a number.")
         may_be_zero = f.name in ("depth", "free_bits")
         if isinstance(value, int | float) and not isinstance(value, bool) and not (value > 0 or may_be_zero and value == 0):
             raise UserError(f"--{f.name.replace('_', '-')} is {value}; it must be {'at least 0' if may_be_zero else 'above 0'}.")
@@ -152,8 +154,9 @@ def train(argv: list[str]) -> None:
     budget = known.budget or earlier.get("budget") or budget_name()
     values = {**earlier.get("config", {}), **(recipe_class.budgets[budget] if known.budget or not earlier else {})}
     defaults = make_config(config_class, values, str(known.config))
+    run_defaults = RunOptions(seed=earlier.get("seed", 0), data=Path(earlier["data"]) if earlier.get("data") else None)
     options = dataclasses.make_dataclass("Options", [
-        ("run", OmitArgPrefixes[RunOptions], field(default_factory=lambda: RunOptions(seed=earlier.get("seed", 0), data=earlier.get("data")))),
+        ("run", OmitArgPrefixes[RunOptions], field(default_factory=lambda: run_defaults)),
         ("model", OmitArgPrefixes[config_class], field(default_factory=lambda: defaults)),
     ], namespace={"__doc__": config_class.__doc__})
     chosen = tyro.cli(OmitArgPrefixes[options], args=argv[1:], prog=f"genlab train {name}")
@@ -171,16 +174,19 @@ def build(settings: dict):
 
     from genlab.points.colored_pi import load_pi
 
+    missing = [key for key in ("seed", "budget", "config") if key not in settings]
+    if missing:
+        raise UserError(f"config.yaml lacks {', '.join(missing)}. Put the file back as `genlab train` wrote it.")
     config_class, recipe_class = model_classes(settings["model"])
-    config = make_config(config_class, settings.get("config") or {}, "config.yaml")
+    config = make_config(config_class, settings["config"], "config.yaml")
     check_config(config)
-    torch.manual_seed(settings.get("seed", 0))
+    torch.manual_seed(settings["seed"])
     return recipe_class(config, load_pi(settings.get("data")))
 
 
 def carry_out(out: Path, settings: dict) -> None:
     "Train what is left of a run, then make its pictures and metrics. Every part may be cut short and is made again."
-    from genlab.lab.training import animate, fit, plot_log, save_weights, write_atomically
+    from genlab.lab.training import animate, default_device, fit, peak_memory_mb, plot_log, save_weights, write_atomically
 
     if (out / "metrics.json").is_file():
         print(f"{out} is finished; nothing to do. Its numbers: genlab evaluate {out}")
@@ -188,12 +194,17 @@ def carry_out(out: Path, settings: dict) -> None:
     recipe = build(settings)
     c, seed = recipe.config, settings["seed"]
     print(f"training {settings['model']} in {out} (budget {settings['budget']}, seed {seed})", flush=True)
-    model, progress = fit(recipe, recipe.data, epochs=c.epochs, batch_size=c.batch_size, seed=seed, out=out)
+    try:
+        model, progress = fit(recipe, recipe.data, epochs=c.epochs, batch_size=c.batch_size, seed=seed, out=out)
+    except KeyboardInterrupt as e:
+        raise KeyboardInterrupt(f"{e}. Continue with: genlab train --resume {out}") from None
     save_weights(out / "model.safetensors", model)
     write_atomically(out / "loss.png", lambda path: plot_log(progress.log, c.epochs).savefig(path, dpi=150))
     animate(sorted((out / "samples").glob("epoch_*.png")), out / "samples" / "training.gif")
     draw_picture(recipe, recipe.draw(model.cpu(), 5_000, seed), out / "samples" / "final.png")
-    measure(out, settings, recipe, model, progress.seconds)
+    peak = peak_memory_mb()
+    costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak), device=default_device())
+    measure(out, settings, recipe, model, costs)
     print(f"\n  samples    {out / 'samples' / 'final.png'}\n  loss curve {out / 'loss.png'}\n  animation  {out / 'samples' / 'training.gif'}"
           f"\n  metrics    {out / 'metrics.json'}\n\nMore points: genlab sample {out} -n 5000 --out picture.png")
 
@@ -211,20 +222,24 @@ def draw_picture(recipe, samples, path: Path) -> None:
     write_atomically(path, lambda p: fig.savefig(p, dpi=130))
 
 
-def measure(out: Path, settings: dict, recipe, model, seconds: float) -> None:
+COSTS = ("seconds", "peak_memory_mb", "device")  # of the training: measured once, kept when a run is evaluated again
+
+
+def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
     "Evaluate, write metrics.json, print the table."
-    from genlab.lab.training import default_device, peak_memory_mb, versions, write_metrics
+    from genlab.lab.training import versions, write_metrics
 
     start = time.perf_counter()
     values = recipe.evaluate(model.cpu(), settings["seed"])
-    costs = dict(seconds=round(seconds, 1), evaluation_seconds=round(time.perf_counter() - start, 1), peak_memory_mb=round(peak_memory_mb()))
+    costs["evaluation_seconds"] = round(time.perf_counter() - start, 1)
     write_metrics(out, dict(**values, **costs, seed=settings["seed"], budget=settings["budget"], model=settings["model"],
-                            data=recipe.pi.name, device=default_device(), versions=versions()))
+                            data=recipe.pi.name, versions=versions()))
     print(f"\n{settings['model']} on {recipe.pi.name}\n\n{'':16}{'value':>9}   {'95 % interval':19}{'floor':>9}{'n':>8}")
     for name, row in values.items():
         if "interval" in row:
             low, high = row["interval"]
             print(f"{name:16}{row['value']:9.4f}   {f'{low:.4f} to {high:.4f}':19}{row['floor']:9.4f}{row['n']:8}")
+    costs = {k: "unknown" if v is None else v for k, v in costs.items()}
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, peak memory {costs['peak_memory_mb']} MB")
 
 
@@ -264,9 +279,11 @@ def evaluate(args: Evaluate) -> None:
     import json
 
     settings, recipe, model = finished(args.run)
-    old = args.run / "metrics.json"
-    seconds = json.loads(old.read_text())["seconds"] if old.is_file() else float("nan")
-    measure(args.run, settings, recipe, model, seconds)
+    try:
+        costs = {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
+    except (FileNotFoundError, ValueError, AttributeError):  # measuring anew is the cure
+        costs = dict.fromkeys(COSTS)
+    measure(args.run, settings, recipe, model, costs)
 
 
 def list_all(args: List) -> None:
@@ -275,11 +292,14 @@ def list_all(args: List) -> None:
     print("models")
     for name, (module, stem, chapter) in MODELS.items():
         print(f"  {name:22}{model_classes(name)[0].__doc__}\n  {'':22}{module}.{stem}, taught by {chapter}")
-    runs = sorted(p.parent for p in args.runs.glob("*/config.yaml"))
+    runs = sorted(p.parent for p in args.runs.glob("[!.]*/config.yaml"))
     print(f"\nruns in {args.runs}" + ("" if runs else ": none yet; genlab train pi-vae makes one"))
     for run in runs:
-        state = "finished" if (run / "metrics.json").is_file() else f"unfinished; genlab train --resume {run}"
-        print(f"  {run!s:30}{read_run(run)['model']:22}{state}")
+        try:
+            state = "finished" if (run / "metrics.json").is_file() else f"unfinished; genlab train --resume {run}"
+            print(f"  {run!s:30}{read_run(run)['model']!s:22}{state}")
+        except UserError as e:
+            print(f"  {run!s:30}{e}")
 
 
 def main() -> int:
@@ -296,9 +316,10 @@ def main() -> int:
     except UserError as e:
         print(f"genlab: {e}", file=sys.stderr)
     except OSError as e:
-        print(f"genlab: {e.strerror or e}{f': {e.filename}' if e.filename else ''}. Nothing that was there before was changed.", file=sys.stderr)
+        print(f"genlab: {e.strerror or e}{f': {e.filename}' if e.filename else ''}. Make room or permission there, then try again; "
+              "a run that was begun goes on with genlab train --resume RUN.", file=sys.stderr)
     except KeyboardInterrupt as e:
-        print(f"\ngenlab: {e or 'stopped'}. Continue with: genlab train --resume RUN", file=sys.stderr)
+        print(f"\ngenlab: {str(e) or 'stopped; a run that was begun goes on with genlab train --resume RUN'}", file=sys.stderr)
         return 130
     return 2
 

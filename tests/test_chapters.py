@@ -118,7 +118,8 @@ def exercises():
         assert 2 <= len(checks) <= 4 and len(checks) == len(solutions) == text.count("<summary>Hint</summary>"), path.stem
         for check, solution in zip(checks, solutions, strict=True):
             stub = code[code.index(check) + 1]
-            yield pytest.param(path, check, stub, solution, id=f"{path.stem}-{re.search(r'def (check_\w+)', check)[1]}")
+            name = re.search(r"def (check_\w+)", check)[1]
+            yield pytest.param(path, check, stub, solution, id=f"{path.stem}-{name}")
 
 
 @pytest.mark.parametrize("path,check,stub,solution", exercises())

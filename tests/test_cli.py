@@ -65,6 +65,13 @@ def assert_same_run(a: Path, b: Path) -> None:
         assert ours[key] == theirs[key], key
 
 
+def test_evaluating_again_cures_a_damaged_metrics_file(work):
+    shutil.copytree(work / "runs/whole", work / "runs/cured")
+    (work / "runs/cured/metrics.json").write_text("{")
+    assert "training unknown s" in genlab("evaluate", "runs/cured", cwd=work).stdout
+    assert json.loads((work / "runs/cured/metrics.json").read_text())["seconds"] is None
+
+
 def test_run_folder_is_whole(work):
     run = work / "runs/whole"
     assert {p.name for p in run.iterdir()} >= {"config.yaml", "log.csv", "samples", "state", "model.safetensors", "metrics.json", "loss.png"}
@@ -166,7 +173,11 @@ def test_refusals_are_one_sentence_and_change_nothing(work, refused):
     (work / "broken").mkdir(exist_ok=True)
     (work / "broken/config.yaml").write_text("model: [pi-vae\n")
     (work / "odd").mkdir(exist_ok=True)
-    (work / "odd/config.yaml").write_text("model: pi-vae\nconfig: {wings: 2}\n")
+    (work / "odd/config.yaml").write_text("model: pi-vae\nseed: 0\nbudget: smoke\nconfig: {wings: 2}\n")
+    (work / "bare").mkdir(exist_ok=True)
+    (work / "bare/config.yaml").write_text("model: pi-vae\n")
+    (work / "words").mkdir(exist_ok=True)
+    (work / "words/config.yaml").write_text("model: pi-vae\nseed: 0\nbudget: smoke\nconfig: {epochs: many}\n")
     (work / "taken.png").write_bytes(b"mine")
     for args, said in [
         (("train", "pi-gan"), "there is no model 'pi-gan'"),
@@ -181,6 +192,8 @@ def test_refusals_are_one_sentence_and_change_nothing(work, refused):
         (("train", "--resume", "nowhere"), "is not a run folder"),
         (("train", "--resume", "broken"), "can't be read as YAML"),
         (("train", "--resume", "odd"), "wings"),
+        (("train", "--resume", "bare"), "lacks seed, budget, config"),
+        (("train", "--resume", "words"), "expected a number"),
         (("train", "--resume", "runs/whole", "--lr", "1"), "leave out"),
         (("sample", "empty"), "is not a run folder"),
         (("sample", "runs/whole", "--out", "x.jpg"), ".png"),
@@ -211,7 +224,10 @@ def test_wrong_options_exit_with_2(work):
 
 
 def test_list_and_help(work):
+    (work / "runs/torn").mkdir()
+    (work / "runs/torn/config.yaml").write_text("[")
     listed = genlab("list", cwd=work).stdout
+    assert "can't be read as YAML" in listed
     assert "pi-transformer-vae" in listed and "runs/whole" in listed and "12_vae" in listed
     options = genlab("train", "pi-vae", "--help", cwd=work).stdout
     from dataclasses import fields
@@ -232,6 +248,8 @@ def test_transformer_trains_from_a_users_folder(work):
     save_pi(work / "quiz", *draw_pi(600, seed=3))
     genlab("train", "pi-transformer-vae", "--budget", "smoke", "--epochs", 2, "--components", 8, "--data", "quiz", "--out", "runs/quiz", cwd=work)
     assert "every fifth held back" in json.loads((work / "runs/quiz/metrics.json").read_text())["data"]
+    genlab("train", "pi-transformer-vae", "--config", "runs/quiz/config.yaml", "--out", "runs/quiz2", cwd=work)
+    assert_same_run(work / "runs/quiz", work / "runs/quiz2")
 
 
 def test_read_only_parent_is_a_sentence(work, refused):

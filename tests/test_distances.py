@@ -20,6 +20,7 @@ from genlab.points.distances import (
     energy_distance,
     evaluate_points,
     fit_mixture,
+    interval,
     mmd2,
     nearest_train,
     on_glyph,
@@ -125,6 +126,18 @@ def test_too_many_components_is_a_sentence(pi):
 def test_on_glyph_survives_anything(pi):
     bad = torch.tensor([[float("nan")] * 5, [float("inf")] * 5, [-9.0] * 5, [1e30] * 5, [0.25, 0.45, 0, 0, 0]])
     assert on_glyph(bad, pi.mask).tolist() == [0, 0, 0, 0, 1]
+
+
+def test_intervals_hold_their_value_on_both_sides():
+    boot = torch.tensor([-1.0, 0, 1])
+    for value in (-0.5, 0.0, 0.5, 5.0):
+        low, high = interval(value, boot)
+        assert low < value < high or value == low == 0
+    assert interval(5.0, boot) == [5 - 1.96, 5 + 1.96] and interval(0.5, boot)[0] == 0
+
+
+def test_a_copy_has_distance_zero(pi):
+    assert nearest_train(pi.points, pi.points).max() == 0
 
 
 def test_nearest_train_is_the_double_loop(pi):

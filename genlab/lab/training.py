@@ -72,7 +72,7 @@ class Progress:
         for optimizer, saved in zip(self.recipe.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         torch.set_rng_state(state["rng"]["cpu"])
-        if state["rng"]["cuda"]:
+        if state["rng"]["cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])
 
     def count(self, parts: dict[str, Tensor], per_epoch: int) -> None:
@@ -85,7 +85,7 @@ class Progress:
             self.log.append(dict(epoch=self.step // per_epoch, **{k: float(v) for k, v in self.sums.items()}))
             self.sums = {}
 
-# %% ../../nbs/2_lab/23_training.ipynb #b22af393
+# %% ../../nbs/2_lab/23_training.ipynb #f1a22e9b
 def write_atomically(
     path: str | Path,
     write: Callable[[Path], None],  # writes the file at the path that it is given
@@ -98,7 +98,7 @@ def write_atomically(
         os.fsync(f.fileno())
     os.replace(temporary, path)
 
-# %% ../../nbs/2_lab/23_training.ipynb #f76f68c1
+# %% ../../nbs/2_lab/23_training.ipynb #d863f060
 def save_checkpoint(folder: Path, state: dict) -> None:
     "Write `folder/<step>.pt`, and keep the newest two."
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def save_checkpoint(folder: Path, state: dict) -> None:
         old.unlink()
 
 
-def load_checkpoint(folder: Path, device: str = "cpu") -> dict | None:  # None where there is none yet
+def load_checkpoint(folder: Path) -> dict | None:  # on the CPU; None where there is none yet
     "The newest checkpoint of a folder, checked."
     paths = sorted(folder.glob("[0-9]*.pt"))
     if not paths:
@@ -118,12 +118,12 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> dict | None:  # None w
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
         if bad is None:
-            return torch.load(path, map_location=device, weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, UnpicklingError, EOFError, KeyError) as e:
         bad = e
     raise UserError(f"{path} is damaged ({bad}). Nothing was changed. Delete this file to {other}, with the same result.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #892d4c6f
+# %% ../../nbs/2_lab/23_training.ipynb #b9654ac8
 def create_run(
     out: str | Path,  # must not exist yet
     settings: dict,   # plain types; written to config.yaml
@@ -153,7 +153,7 @@ def read_run(out: str | Path) -> dict:  # the settings
         raise UserError(f"{path} doesn't name a model. Put the file back as `genlab train` wrote it.")
     return settings
 
-# %% ../../nbs/2_lab/23_training.ipynb #b9654ac8
+# %% ../../nbs/2_lab/23_training.ipynb #47aa5e46
 def save_weights(path: str | Path, model: nn.Module) -> None:
     "All parameters and buffers as safetensors."
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -173,7 +173,7 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
         raise UserError(f"{path} does not fit the model that config.yaml describes: {str(e).splitlines()[-1].strip()}") from None
     return model.eval()
 
-# %% ../../nbs/2_lab/23_training.ipynb #ad45a6ba
+# %% ../../nbs/2_lab/23_training.ipynb #d5ece185
 def plot_log(log: list[dict], epochs: int) -> Figure:
     "The parts of the loss over epochs, one panel each."
     names = [k for k in log[0] if k != "epoch"] if log else []
@@ -198,7 +198,7 @@ def animate(
     durations = [milliseconds] * (len(pictures) - 1) + [10 * milliseconds]
     write_atomically(path, lambda p: pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=durations, loop=0))
 
-# %% ../../nbs/2_lab/23_training.ipynb #47aa5e46
+# %% ../../nbs/2_lab/23_training.ipynb #5c00a9cc
 def peak_memory_mb() -> float:
     "Peak resident memory of this process so far, in megabytes."
     if sys.platform == "win32":
@@ -218,7 +218,7 @@ def write_metrics(out: Path, metrics: dict) -> None:
     "metrics.json: values with n and interval, and what they cost."
     write_atomically(out / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
 
-# %% ../../nbs/2_lab/23_training.ipynb #d5ece185
+# %% ../../nbs/2_lab/23_training.ipynb #96c2a5a0
 @contextmanager
 def note_interrupt() -> Iterator[threading.Event]:
     "Ctrl-C sets the event instead of raising, once; only the main thread can do this."
@@ -238,7 +238,7 @@ def note_interrupt() -> Iterator[threading.Event]:
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../../nbs/2_lab/23_training.ipynb #5c00a9cc
+# %% ../../nbs/2_lab/23_training.ipynb #213590ce
 class LiveFigure:
     "Shows a figure in a notebook and replaces it in place; does nothing elsewhere."
 
@@ -259,7 +259,7 @@ class LiveFigure:
         elif shell is not None and last:  # a test or a script: one figure, at the end
             display(fig)
 
-# %% ../../nbs/2_lab/23_training.ipynb #4873ed6d
+# %% ../../nbs/2_lab/23_training.ipynb #da241bae
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -276,7 +276,7 @@ def _pictures(recipe, progress: Progress, epochs: int, out: Path | None, seed: i
     if live is not None:
         live.show(plot_log(progress.log, epochs), last)
 
-# %% ../../nbs/2_lab/23_training.ipynb #96c2a5a0
+# %% ../../nbs/2_lab/23_training.ipynb #96c4c019
 def fit(
     recipe,                    # has model, optimizers, step(batch, t); may have finish, picture
     data,                      # indexed by a LongTensor: a tensor, or anything that acts so
@@ -296,7 +296,7 @@ def fit(
     torch.manual_seed(seed)
     recipe.model.to(device)
     data, progress, figure = data.to(device), Progress(recipe, ema), LiveFigure() if live else None
-    state = load_checkpoint(out / "state", device) if out else None
+    state = load_checkpoint(out / "state") if out else None
     if state:
         progress.load_state_dict(state)
     _loop(recipe, data, progress, epochs, batch_size, seed, out, save_every, pictures, figure)
@@ -305,7 +305,7 @@ def fit(
         recipe.finish(model, seed)
     return model, progress
 
-# %% ../../nbs/2_lab/23_training.ipynb #75a2a788
+# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
 def _loop(recipe, data, progress, epochs, batch_size, seed, out, save_every, pictures, figure) -> None:
     "Steps, log, pictures, checkpoints."
     per_epoch = math.ceil(len(data) / batch_size)

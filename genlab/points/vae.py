@@ -148,7 +148,7 @@ def linear_beta(
     t: float,             # share of the training done, in [0, 1]
     warmup: float = 0.5,  # share after which beta stays 1
 ) -> float:               # beta in [0, 1]
-    "From 0 to 1 linearly, then 1 (Bowman et al. 2016)."
+    "From 0 to 1 linearly, then 1 (Bowman et al. 2016 introduced annealing, with a sigmoid)."
     return min(1.0, t / warmup)
 
 
@@ -251,7 +251,7 @@ def fit_prior(
     seed: int = 0,
 ) -> PointVAE:               # the same model, with `model.prior` replaced
     "Ex-post density estimation: a mixture of Gaussians on the codes of the active dimensions (Ghosh et al. 2020, section 4)."
-    g = torch.Generator().manual_seed(seed)
+    g, points = torch.Generator().manual_seed(seed), points.to(model.shift.device)
     mu, logvar = (p.cpu().repeat(draws, 1) for p in model.encode(points))
     z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=g)
     active = active_units(model, points).cpu()
@@ -275,7 +275,7 @@ class PointVAEConfig:
     depth: int = 3
     "hidden layers in the encoder and in the decoder"
     max_sigma_px: float | None = 1.0
-    "upper bound of the decoder's sigma for row and column, in pixels; None: learned freely"
+    "upper bound of the decoder's sigma for row and column, in pixels (in effect their value); None: learned freely"
     components: int = 256
     "Gaussians in the density on z that is fitted after training"
     beta: Literal["constant", "linear", "cyclical"] = "linear"
