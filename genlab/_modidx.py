@@ -198,4 +198,5 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'genlab.points.vae.log_normal': ('1_points/vae.html#log_normal', 'genlab/points/vae.py'),
                                    'genlab.points.vae.mlp': ('1_points/vae.html#mlp', 'genlab/points/vae.py'),
                                    'genlab.points.vae.reparameterise': ('1_points/vae.html#reparameterise', 'genlab/points/vae.py'),
-                                   'genlab.points.vae.train': ('1_points/vae.html#train', 'genlab/points/vae.py')}}}
+                                   'genlab.points.vae.train': ('1_points/vae.html#train', 'genlab/points/vae.py'),
+                                   'genlab.points.vae.train_epoch': ('1_points/vae.html#train_epoch', 'genlab/points/vae.py')}}}

@@ -57,20 +57,19 @@ class Progress:
     "All that changes while a recipe is trained: what a checkpoint holds."
 
     def __init__(self, recipe, ema: float):
-        self.recipe, self.ema = recipe, make_ema(recipe.model, ema)
-        self.step, self.seconds, self.log, self.sums = 0, 0.0, [], {}
+        self.recipe, self.ema, self.step, self.seconds, self.log, self.sums = recipe, make_ema(recipe.model, ema), 0, 0.0, [], {}
 
     def state_dict(self) -> dict:
         rng = dict(cpu=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
-        return dict(step=self.step, seconds=self.seconds, log=self.log, sums=self.sums, rng=rng, model=self.recipe.model.state_dict(),
-                    ema=self.ema.state_dict(), optimizers=[o.state_dict() for o in self.recipe.optimizers])
+        numbers = dict(step=self.step, seconds=self.seconds, log=self.log, sums=self.sums, rng=rng)
+        parts = dict(model=self.recipe.model.state_dict(), ema=self.ema.state_dict())
+        return numbers | parts | dict(optimizers=[o.state_dict() for o in self.recipe.optimizers])
 
     def load_state_dict(self, state: dict) -> None:
         self.step, self.seconds, self.log, self.sums = (state[k] for k in ("step", "seconds", "log", "sums"))
         self.recipe.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        for optimizer, saved in zip(self.recipe.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        for part, saved in zip([self.ema, *self.recipe.optimizers], [state["ema"], *state["optimizers"]], strict=True):
+            part.load_state_dict(saved)
         torch.set_rng_state(state["rng"]["cpu"])
         if state["rng"]["cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])
@@ -79,11 +78,10 @@ class Progress:
         "Note a finished step; at the end of an epoch its mean goes to the log."
         self.ema.update_parameters(self.recipe.model)
         self.step += 1
-        for name, value in parts.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.detach() / per_epoch
+        self.sums = {name: self.sums.get(name, 0.0) + value.detach() / per_epoch for name, value in parts.items()}
         if self.step % per_epoch == 0:
-            self.log.append(dict(epoch=self.step // per_epoch, **{k: float(v) for k, v in self.sums.items()}))
-            self.sums = {}
+            row = dict(epoch=self.step // per_epoch, **{k: float(v) for k, v in self.sums.items()})
+            self.log, self.sums = [*self.log, row], {}
 
 # %% ../../nbs/2_lab/23_training.ipynb #f1a22e9b
 def write_atomically(
@@ -139,7 +137,7 @@ def create_run(
     temporary.rename(out)
     return out
 
-
+# %% ../../nbs/2_lab/23_training.ipynb #0f628303
 def read_run(out: str | Path) -> dict:  # the settings
     "The settings of a run folder, or a sentence that says why it is none."
     path = Path(out) / "config.yaml"
@@ -153,7 +151,7 @@ def read_run(out: str | Path) -> dict:  # the settings
         raise UserError(f"{path} doesn't name a model. Put the file back as `genlab train` wrote it.")
     return settings
 
-# %% ../../nbs/2_lab/23_training.ipynb #47aa5e46
+# %% ../../nbs/2_lab/23_training.ipynb #ba8ec86c
 def save_weights(path: str | Path, model: nn.Module) -> None:
     "All parameters and buffers as safetensors."
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -173,7 +171,7 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
         raise UserError(f"{path} does not fit the model that config.yaml describes: {str(e).splitlines()[-1].strip()}") from None
     return model.eval()
 
-# %% ../../nbs/2_lab/23_training.ipynb #d5ece185
+# %% ../../nbs/2_lab/23_training.ipynb #d1f3beac
 def plot_log(log: list[dict], epochs: int) -> Figure:
     "The parts of the loss over epochs, one panel each."
     names = [k for k in log[0] if k != "epoch"] if log else []
@@ -198,7 +196,7 @@ def animate(
     durations = [milliseconds] * (len(pictures) - 1) + [10 * milliseconds]
     write_atomically(path, lambda p: pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=durations, loop=0))
 
-# %% ../../nbs/2_lab/23_training.ipynb #5c00a9cc
+# %% ../../nbs/2_lab/23_training.ipynb #2a764ce8
 def peak_memory_mb() -> float:
     "Peak resident memory of this process so far, in megabytes."
     if sys.platform == "win32":
@@ -218,7 +216,7 @@ def write_metrics(out: Path, metrics: dict) -> None:
     "metrics.json: values with n and interval, and what they cost."
     write_atomically(out / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
 
-# %% ../../nbs/2_lab/23_training.ipynb #96c2a5a0
+# %% ../../nbs/2_lab/23_training.ipynb #75a2a788
 @contextmanager
 def note_interrupt() -> Iterator[threading.Event]:
     "Ctrl-C sets the event instead of raising, once; only the main thread can do this."
@@ -238,7 +236,7 @@ def note_interrupt() -> Iterator[threading.Event]:
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../../nbs/2_lab/23_training.ipynb #213590ce
+# %% ../../nbs/2_lab/23_training.ipynb #260011d2
 class LiveFigure:
     "Shows a figure in a notebook and replaces it in place; does nothing elsewhere."
 
@@ -259,7 +257,7 @@ class LiveFigure:
         elif shell is not None and last:  # a test or a script: one figure, at the end
             display(fig)
 
-# %% ../../nbs/2_lab/23_training.ipynb #da241bae
+# %% ../../nbs/2_lab/23_training.ipynb #96c4c019
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -276,7 +274,7 @@ def _pictures(recipe, progress: Progress, epochs: int, out: Path | None, seed: i
     if live is not None:
         live.show(plot_log(progress.log, epochs), last)
 
-# %% ../../nbs/2_lab/23_training.ipynb #96c4c019
+# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
 def fit(
     recipe,                    # has model, optimizers, step(batch, t); may have finish, picture
     data,                      # indexed by a LongTensor: a tensor, or anything that acts so
@@ -286,10 +284,8 @@ def fit(
     seed: int = 0,             # of the noise and the order of the data
     out: Path | None = None,   # a run folder; a checkpoint that is in it is continued
     ema: float = 0.99,         # decay of the average of the weights
-    save_every: int = 200,     # steps between checkpoints
-    pictures: int = 20,        # how many pictures on the way
-    live: bool = False,        # curves in a notebook
-    device: str | None = None,
+    save_every: int = 200, pictures: int = 20,  # steps between checkpoints; how many pictures on the way
+    live: bool = False, device: str | None = None,  # live: curves in a notebook
 ) -> tuple[nn.Module, Progress]:  # the averaged model, ready to sample; the log is in .log
     "Train a recipe. Killed at any moment, it continues from `out` to the same weights."
     device = device or default_device()
@@ -305,7 +301,7 @@ def fit(
         recipe.finish(model, seed)
     return model, progress
 
-# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
+# %% ../../nbs/2_lab/23_training.ipynb #6aa6380e
 def _loop(recipe, data, progress, epochs, batch_size, seed, out, save_every, pictures, figure) -> None:
     "Steps, log, pictures, checkpoints."
     per_epoch = math.ceil(len(data) / batch_size)

@@ -166,11 +166,7 @@ def interval(
 class GaussianMixture(nn.Module):
     "A mixture of Gaussians with full covariances. Its buffers are saved with the module that holds it."
 
-    def __init__(
-        self,
-        n_components: int,  # K
-        dim: int,           # D
-    ):
+    def __init__(self, n_components: int, dim: int):  # K, D
         super().__init__()
         self.register_buffer("weights", torch.full((n_components,), 1 / n_components))
         self.register_buffer("means", torch.zeros(n_components, dim))
@@ -223,7 +219,7 @@ def _maximise(gm: GaussianMixture, x: Tensor, r: Tensor, reg: float) -> None:
     covariance = second - means[:, :, None] * means[:, None, :] + reg * torch.eye(x.shape[1]).to(x)
     gm.weights, gm.means, gm.scale_tril = n_k / n_k.sum(), means, torch.linalg.cholesky(covariance)
 
-
+# %% ../../nbs/1_points/11_distances.ipynb #f0164685
 @torch.no_grad()
 def fit_mixture(
     x: Tensor,                # (n, D)
@@ -248,7 +244,7 @@ def fit_mixture(
         last = now
     return gm.float()
 
-# %% ../../nbs/1_points/11_distances.ipynb #67bf6be6
+# %% ../../nbs/1_points/11_distances.ipynb #6a7bdb4e
 def evaluate_points(
     samples: Tensor,  # generated points, (n, 5); 20,000 are a good number
     pi: PiData,

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BETAS', 'log_normal', 'kl_per_dim', 'kl_to_standard_normal', 'reparameterise', 'mlp', 'PointAutoencoder',
            'SigmaAutoencoder', 'PointVAE', 'constant_beta', 'linear_beta', 'cyclical_beta', 'free_bits_kl',
-           'annealed_elbo', 'learning_rate', 'train', 'active_units', 'iwae', 'fit_prior', 'PointVAEConfig',
-           'PointRecipe', 'PointVAERecipe']
+           'annealed_elbo', 'learning_rate', 'train_epoch', 'train', 'active_units', 'iwae', 'fit_prior',
+           'PointVAEConfig', 'PointRecipe', 'PointVAERecipe']
 
 # %% ../../nbs/1_points/12_vae.ipynb #9f704be2
 import math
@@ -65,7 +65,7 @@ def mlp(n_in: int, hidden: int, n_out: int, depth: int) -> nn.Sequential:
     layers = [layer for i, o in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(i, o), nn.SiLU())]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
 
-
+# %% ../../nbs/1_points/12_vae.ipynb #ef3c881d
 class PointAutoencoder(nn.Module):
     "Encoder and decoder of single points x = (row, col, r, g, b), standardised inside."
 
@@ -94,7 +94,7 @@ class PointAutoencoder(nn.Module):
         "Through the mean of q(z|x) and back."
         return self.decode(self.encode(x)[0])
 
-# %% ../../nbs/1_points/12_vae.ipynb #cef3c801
+# %% ../../nbs/1_points/12_vae.ipynb #d5e15ae8
 class SigmaAutoencoder(PointAutoencoder):
     "An autoencoder that knows how exact it is: p(x|z) has a learned sigma per number (Rybkin et al. 2021)."
 
@@ -111,7 +111,7 @@ class SigmaAutoencoder(PointAutoencoder):
         bound = torch.tensor([self.max_sigma_px / SIZE] * 2 + [math.inf] * 3).to(sigma)
         return torch.minimum(sigma, bound)
 
-# %% ../../nbs/1_points/12_vae.ipynb #0b915825
+# %% ../../nbs/1_points/12_vae.ipynb #e53af5f3
 class PointVAE(SigmaAutoencoder):
     "A VAE of single points: the ELBO as its loss, and a density on z that `fit_prior` may replace."
 
@@ -138,7 +138,7 @@ class PointVAE(SigmaAutoencoder):
         z = self.prior.sample(n, generator=generator) if ex_post else noise[:, 5:]
         return self.decode(z) + self.sigma() * noise[:, :5]
 
-# %% ../../nbs/1_points/12_vae.ipynb #340ff451
+# %% ../../nbs/1_points/12_vae.ipynb #a360d12a
 def constant_beta(t: float) -> float:
     "The plain ELBO."
     return 1.0
@@ -163,7 +163,7 @@ def cyclical_beta(
 
 BETAS = dict(constant=constant_beta, linear=linear_beta, cyclical=cyclical_beta)
 
-# %% ../../nbs/1_points/12_vae.ipynb #2b93f348
+# %% ../../nbs/1_points/12_vae.ipynb #607b3956
 def free_bits_kl(
     kl: Tensor,             # nats per latent dimension, (B, Z)
     free_bits: float = 0.0,  # nats per dimension that cost nothing
@@ -171,7 +171,7 @@ def free_bits_kl(
     "KL with a floor per dimension (Kingma et al. 2016, equation 15)."
     return kl.mean(dim=0).clamp(min=free_bits).sum()
 
-# %% ../../nbs/1_points/12_vae.ipynb #04d925f1
+# %% ../../nbs/1_points/12_vae.ipynb #e89668dd
 def annealed_elbo(model: PointVAE, x: Tensor, beta: float, free_bits: float = 0.0) -> dict[str, Tensor]:
     "Reconstruction plus beta times KL; reports the KL without its weight."
     reconstruction, kl = model.terms(x)
@@ -183,7 +183,23 @@ def learning_rate(t: float, lr: float, warmup: float = 0.03) -> float:
     "Linear warm-up, then a cosine to 0; t is the share of the training done."
     return lr * min(1.0, t / warmup + 1e-3) * 0.5 * (1 + math.cos(math.pi * t))
 
-# %% ../../nbs/1_points/12_vae.ipynb #e89668dd
+# %% ../../nbs/1_points/12_vae.ipynb #834c3f16
+def train_epoch(model: PointVAE, points: Tensor, opt, epoch: int, epochs: int, batch_size: int, lr: float, beta: Callable, objective: Callable):
+    "One pass over the shuffled points; returns the mean parts of the loss."
+    batches, sums = torch.randperm(len(points)).split(batch_size), {}
+    for i, index in enumerate(batches):
+        t = (epoch + i / len(batches)) / epochs  # share of the training done
+        opt.param_groups[0]["lr"] = learning_rate(t, lr)
+        parts = objective(model, points[index], beta(t))
+        opt.zero_grad()
+        parts["loss"].backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value.detach() / len(batches)
+    return {name: value.item() for name, value in sums.items()}
+
+# %% ../../nbs/1_points/12_vae.ipynb #b9d1b10b
 def train(
     model: PointVAE,
     points: Tensor,             # (n, 5)
@@ -198,27 +214,15 @@ def train(
     "Train a point VAE, written out."
     torch.manual_seed(seed)
     model.standardise(points)
-    opt = torch.optim.AdamW(model.parameters(), lr=lr, fused=True)
-    history, kept, per_epoch = {}, {}, math.ceil(len(points) / batch_size)
+    opt, history, kept = torch.optim.AdamW(model.parameters(), lr=lr, fused=True), {}, {}
     for epoch in range(epochs):
-        sums = {}
-        for i, index in enumerate(torch.randperm(len(points)).split(batch_size)):
-            t = (epoch + i / per_epoch) / epochs
-            opt.param_groups[0]["lr"] = learning_rate(t, lr)
-            parts = objective(model, points[index], beta(t))
-            opt.zero_grad()
-            parts["loss"].backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            opt.step()
-            for k, v in parts.items():
-                sums[k] = sums.get(k, 0.0) + v.detach() / per_epoch
-        for k, v in sums.items():
-            history.setdefault(k, []).append(v.item())
+        for name, value in train_epoch(model, points, opt, epoch, epochs, batch_size, lr, beta, objective).items():
+            history.setdefault(name, []).append(value)
         if epoch + 1 in marks:
             kept[epoch + 1] = model.sample(5_000, generator=torch.Generator().manual_seed(0), ex_post=False)
     return history, kept
 
-# %% ../../nbs/1_points/12_vae.ipynb #24b4984d
+# %% ../../nbs/1_points/12_vae.ipynb #e6505d1e
 @torch.no_grad()
 def active_units(
     model: PointVAE,
@@ -228,7 +232,7 @@ def active_units(
     "Latent dimensions whose mean code varies over the data (Burda et al. 2016, section 5.2)."
     return model.encode(points)[0].var(dim=0) > threshold
 
-# %% ../../nbs/1_points/12_vae.ipynb #717e06b2
+# %% ../../nbs/1_points/12_vae.ipynb #a2e39c93
 @torch.no_grad()
 def iwae(
     model: PointVAE,
@@ -241,7 +245,7 @@ def iwae(
     log_w = log_normal(x, model.decode(z), 2 * model.sigma().log()) + log_normal(z) - log_normal(z, mu, logvar)
     return log_w.logsumexp(dim=0) - math.log(k)
 
-# %% ../../nbs/1_points/12_vae.ipynb #3c2354a9
+# %% ../../nbs/1_points/12_vae.ipynb #bb2e433e
 @torch.no_grad()
 def fit_prior(
     model: PointVAE,
@@ -263,7 +267,7 @@ def fit_prior(
     model.prior = full.to(model.shift.device)
     return model
 
-# %% ../../nbs/1_points/12_vae.ipynb #1183af95
+# %% ../../nbs/1_points/12_vae.ipynb #dd59c082
 @dataclass
 class PointVAEConfig:
     "A VAE of single points, MLPs on both sides (chapter 12_vae)."
@@ -289,7 +293,7 @@ class PointVAEConfig:
     epochs: int = 100
     "passes over the points"
 
-# %% ../../nbs/1_points/12_vae.ipynb #dd59c082
+# %% ../../nbs/1_points/12_vae.ipynb #5c3df81c
 class PointRecipe:
     "Pictures on the way, the density on z at the end, the yardsticks. `config`, `pi` and `model` come from the subclass."
 
@@ -310,7 +314,7 @@ class PointRecipe:
         "The yardsticks of chapter 11_distances on 20,000 generated points."
         return evaluate_points(self.draw(model, 20_000, seed), self.pi, seed=seed)
 
-# %% ../../nbs/1_points/12_vae.ipynb #5c3df81c
+# %% ../../nbs/1_points/12_vae.ipynb #bfa6910f
 class PointVAERecipe(PointRecipe):
     "One training step of a point VAE."
 
