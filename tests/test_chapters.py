@@ -122,7 +122,7 @@ def exercises():
             yield pytest.param(path, check, stub, solution, id=f"{path.stem}-{name}")
 
 
-@pytest.mark.parametrize("path,check,stub,solution", exercises())
+@pytest.mark.parametrize("path,check,stub,solution", list(exercises()))
 def test_exercise(path, check, stub, solution, capsys):
     "The check refuses the untouched stub and accepts the solution, each as the reader's own object."
     space = {}

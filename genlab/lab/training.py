@@ -236,7 +236,7 @@ def note_interrupt() -> Iterator[threading.Event]:
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../../nbs/2_lab/23_training.ipynb #260011d2
+# %% ../../nbs/2_lab/23_training.ipynb #277b7f12
 class LiveFigure:
     "Shows a figure in a notebook and replaces it in place; does nothing elsewhere."
 
@@ -257,7 +257,7 @@ class LiveFigure:
         elif shell is not None and last:  # a test or a script: one figure, at the end
             display(fig)
 
-# %% ../../nbs/2_lab/23_training.ipynb #96c4c019
+# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -274,7 +274,7 @@ def _pictures(recipe, progress: Progress, epochs: int, out: Path | None, seed: i
     if live is not None:
         live.show(plot_log(progress.log, epochs), last)
 
-# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
+# %% ../../nbs/2_lab/23_training.ipynb #6aa6380e
 def fit(
     recipe,                    # has model, optimizers, step(batch, t); may have finish, picture
     data,                      # indexed by a LongTensor: a tensor, or anything that acts so
@@ -301,7 +301,7 @@ def fit(
         recipe.finish(model, seed)
     return model, progress
 
-# %% ../../nbs/2_lab/23_training.ipynb #6aa6380e
+# %% ../../nbs/2_lab/23_training.ipynb #496b49e9
 def _loop(recipe, data, progress, epochs, batch_size, seed, out, save_every, pictures, figure) -> None:
     "Steps, log, pictures, checkpoints."
     per_epoch = math.ceil(len(data) / batch_size)

@@ -267,7 +267,7 @@ def fit_prior(
     model.prior = full.to(model.shift.device)
     return model
 
-# %% ../../nbs/1_points/12_vae.ipynb #dd59c082
+# %% ../../nbs/1_points/12_vae.ipynb #d9f1930f
 @dataclass
 class PointVAEConfig:
     "A VAE of single points, MLPs on both sides (chapter 12_vae)."
@@ -293,7 +293,7 @@ class PointVAEConfig:
     epochs: int = 100
     "passes over the points"
 
-# %% ../../nbs/1_points/12_vae.ipynb #5c3df81c
+# %% ../../nbs/1_points/12_vae.ipynb #db09cbe5
 class PointRecipe:
     "Pictures on the way, the density on z at the end, the yardsticks. `config`, `pi` and `model` come from the subclass."
 
@@ -314,7 +314,7 @@ class PointRecipe:
         "The yardsticks of chapter 11_distances on 20,000 generated points."
         return evaluate_points(self.draw(model, 20_000, seed), self.pi, seed=seed)
 
-# %% ../../nbs/1_points/12_vae.ipynb #bfa6910f
+# %% ../../nbs/1_points/12_vae.ipynb #ac911213
 class PointVAERecipe(PointRecipe):
     "One training step of a point VAE."
 
