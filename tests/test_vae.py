@@ -139,6 +139,13 @@ def test_the_objective_weighs_only_the_kl(model, points):
     torch.testing.assert_close(zero["reconstruction"], one["reconstruction"])
 
 
+def test_standardised_points_have_mean_0_and_variance_1(points):
+    m = PointVAE().standardise(points)
+    inside = (points - m.shift) / m.scale
+    torch.testing.assert_close(inside.mean(dim=0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(inside.var(dim=0), torch.ones(5), atol=1e-4, rtol=0)
+
+
 def test_sigma_is_bounded_on_both_sides(points):
     m = PointVAE(max_sigma_px=2.0).standardise(points)
     with torch.no_grad():
