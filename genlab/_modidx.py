@@ -84,6 +84,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'genlab/points/distances.py'),
                                          'genlab.points.distances.bootstrap': ( '1_points/distances.html#bootstrap',
                                                                                 'genlab/points/distances.py'),
+                                         'genlab.points.distances.bootstrap_sliced': ( '1_points/distances.html#bootstrap_sliced',
+                                                                                       'genlab/points/distances.py'),
                                          'genlab.points.distances.c2st': ('1_points/distances.html#c2st', 'genlab/points/distances.py'),
                                          'genlab.points.distances.directions': ( '1_points/distances.html#directions',
                                                                                  'genlab/points/distances.py'),
