@@ -99,18 +99,14 @@ def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megaby
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ.update(GENLAB_BUDGET=budget, TQDM_DISABLE="1")  # bars are not saved, and their messages can drown a kernel's others
+    os.environ.update(GENLAB_BUDGET=budget, TQDM_DISABLE="1")  # bars are not saved
     nb = nbformat.read(path, as_version=4)
     client = NotebookClient(nb, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+    nb.cells.append(nbformat.v4.new_code_cell(PEAK))
     start = time.perf_counter()
-    with client.setup_kernel():
-        for i, cell in enumerate(nb.cells):
-            client.execute_cell(cell, i)
-        minutes = (time.perf_counter() - start) / 60
-        probe = nbformat.v4.new_code_cell(PEAK)
-        nb.cells.append(probe)
-        client.execute_cell(probe, len(nb.cells) - 1)
-        peak = int(nb.cells.pop().outputs[0].text) / 2**20
+    client.execute()
+    minutes = (time.perf_counter() - start) / 60
+    peak = int(nb.cells.pop().outputs[0].text) / 2**20
     nb.metadata.pop("widgets", None)
     for cell in nb.cells:
         if cell.cell_type == "code":
