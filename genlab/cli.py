@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import sys
 import time
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,10 +19,12 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from genlab import BUDGETS, UserError, budget_name
 
-# name on the command line: module, stem of the config's and the recipe's class names, chapter
+# name on the command line: module, stem of the config's and the recipe's class names, what it learns from, chapter
 MODELS = {
-    "pi-vae": ("genlab.points.vae", "PointVAE", "nbs/1_points/12_vae.ipynb"),
-    "pi-transformer-vae": ("genlab.points.transformer_vae", "TransformerPointVAE", "nbs/1_points/13_transformer_vae.ipynb"),
+    "pi-vae": ("genlab.points.vae", "PointVAE", "points", "nbs/1_points/12_vae.ipynb"),
+    "pi-transformer-vae": ("genlab.points.transformer_vae", "TransformerPointVAE", "points", "nbs/1_points/13_transformer_vae.ipynb"),
+    "ae": ("genlab.vae.autoencoder", "AutoEncoder", "images", "nbs/3_vae/30_autoencoder.ipynb"),
+    "vae": ("genlab.vae.vae", "VAE", "images", "nbs/3_vae/31_vae.ipynb"),
 }
 Budget = Literal[BUDGETS]
 
@@ -30,7 +33,7 @@ def model_classes(name: str) -> tuple[type, type]:  # its config dataclass, its 
     "The classes behind a model's name."
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}. There are {', '.join(MODELS)}; see `genlab list`.")
-    module, stem, _ = MODELS[name]
+    module, stem, _, _ = MODELS[name]
     module = importlib.import_module(module)
     return getattr(module, f"{stem}Config"), getattr(module, f"{stem}Recipe")
 
@@ -40,16 +43,36 @@ class RunOptions:
     "What every training has beside its model's settings."
 
     budget: Budget | None = None
-    """size of the run, smoke (seconds), laptop (a minute) or gpu: the defaults of the model's settings.
+    """size of the run, smoke (seconds), laptop (minutes) or gpu: the defaults of the model's settings.
     Default: GENLAB_BUDGET; without it gpu where CUDA is there, else laptop"""
     seed: int = 0
     "of the weights, the noise and the order of the data"
     out: Path | None = None
     "run folder to make; must not exist. Default: runs/MODEL-N with the next free N"
-    data: Path | None = None
-    "folder with pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg). Default: the points that ship with genlab"
     config: Path | None = None
     "config.yaml of another run: its settings, seed and data become the defaults"
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    "where the log goes beside log.csv; each has to be installed"
+
+
+@dataclass
+class PointOptions(RunOptions):
+    data: Path | None = None
+    "folder with pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg). Default: the points that ship with genlab"
+
+
+@dataclass
+class ImageOptions(RunOptions):
+    data: Literal["fashion_mnist", "mnist", "cifar10", "celeba", "shapes", "faces"] = "fashion_mnist"
+    "data set; shapes and faces are drawn by genlab and need no files"
+    size: int | None = None
+    "images are resized to this height and width. Default: as they are; 64 for celeba"
+    root: Path | None = None
+    "folder of the data sets. Default: GENLAB_DATA; without it the checkout's data folder, or one in the home folder"
+    accumulate: int = 1
+    "shards of a batch that a process does one after the other: less memory, the same step"
+    compile: bool = False
+    "torch.compile: worth its half a minute for long runs on a GPU"
 
 
 @dataclass
@@ -63,10 +86,10 @@ class Sample:
 
     run: Positional[Path]
     "run folder"
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 5_000
-    "how many samples"
+    n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    "how many samples. Default: 5000 points or 64 images"
     out: Path = Path("samples.png")
-    "picture (.png) or points (.npy, float32 of shape (n, 5)); must not exist"
+    "picture (.png) or numbers (.npy: points float32 (n, 5), images uint8 (n, C, H, W)); must not exist"
     seed: int = 0
     "of the samples"
 
@@ -109,15 +132,24 @@ def make_config(config_class: type, values: dict, source: str):
     return config_class(**values)
 
 
-def check_config(config) -> None:
-    "Settings that can't work get a sentence before anything is made."
+def check_config(config):  # the same config
+    "Settings that can't work get a sentence before anything is made. Lists become tuples, as YAML has no tuples."
     for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
+        value, name = getattr(config, f.name), f.name.replace("_", "-")
+        if isinstance(f.default, tuple):
+            if not isinstance(value, list | tuple) or not value or not all(isinstance(v, int) and v > 0 for v in value):
+                raise UserError(f"{name} is {value!r}; expected whole numbers above 0.")
+            setattr(config, f.name, tuple(value))
+            continue
         if isinstance(f.default, int | float) and not isinstance(value, int | float) and value is not None:
-            raise UserError(f"{f.name.replace('_', '-')} is {value!r}; expected a number.")
-        may_be_zero = f.name in ("depth", "free_bits")
+            raise UserError(f"{name} is {value!r}; expected a number.")
+        may_be_zero = f.name in ("depth", "blocks", "free_bits")
         if isinstance(value, int | float) and not isinstance(value, bool) and not (value > 0 or may_be_zero and value == 0):
-            raise UserError(f"--{f.name.replace('_', '-')} is {value}; it must be {'at least 0' if may_be_zero else 'above 0'}.")
+            raise UserError(f"--{name} is {value}; it must be {'at least 0' if may_be_zero else 'above 0'}.")
+        choices = typing.get_args(f.type) if typing.get_origin(f.type) is Literal else ()
+        if choices and value not in choices:
+            raise UserError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+    return config
 
 
 def next_free(name: str) -> Path:
@@ -130,7 +162,7 @@ def next_free(name: str) -> Path:
 
 def train(argv: list[str]) -> None:
     "`genlab train MODEL ...` or `genlab train --resume RUN`."
-    from genlab.lab.training import create_run, read_run
+    from genlab.lab.training import read_run
 
     parser = argparse.ArgumentParser(prog="genlab train", add_help=False)
     parser.add_argument("--resume", type=Path)
@@ -138,91 +170,155 @@ def train(argv: list[str]) -> None:
     if resume.resume is not None:
         if rest:
             raise UserError(f"--resume takes the settings from the run itself; leave out {' '.join(rest)}.")
-        carry_out(resume.resume, read_run(resume.resume))
+        settings = read_run(resume.resume)
+        if (resume.resume / "metrics.json").is_file():
+            print(f"{resume.resume} is finished; nothing to do. Its numbers: genlab evaluate {resume.resume}")
+            return
+        carry_out(resume.resume, settings, build(settings))
         return
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
         print(f"usage: genlab train MODEL [options]\n       genlab train --resume RUN\n\nMODEL is one of {', '.join(MODELS)}."
               "\n`genlab train MODEL --help` explains the options of a model; --resume continues a run that was stopped or killed.")
         return
+    settings, out = settings_from(name, argv[1:])
+    recipe = build(settings)  # bad data or settings say so before a folder is made
+    carry_out(make_run(out, settings), settings, recipe)
+
+
+def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
+    "The settings of a new run from its options, and where it should be."
     config_class, recipe_class = model_classes(name)
+    options_class = {"points": PointOptions, "images": ImageOptions}[MODELS[name][2]]
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # --budget and --config set the defaults of the others
     early.add_argument("--budget", choices=BUDGETS)
     early.add_argument("--config", type=Path)
-    known, _ = early.parse_known_args(argv[1:])
+    known, _ = early.parse_known_args(argv)
     earlier = settings_of(known.config, name)
     budget = known.budget or earlier.get("budget") or budget_name()
     values = {**earlier.get("config", {}), **(recipe_class.budgets[budget] if known.budget or not earlier else {})}
     defaults = make_config(config_class, values, str(known.config))
-    run_defaults = RunOptions(seed=earlier.get("seed", 0), data=Path(earlier["data"]) if earlier.get("data") else None)
+    types = {f.name: f.type for f in dataclasses.fields(options_class)}
+    kept = {k: v for k, v in earlier.items() if k in types and k not in ("budget", "out", "config") and v is not None}
+    run_defaults = options_class(**{k: Path(v) if types[k] == Path | None else tuple(v) if k == "trackers" else v for k, v in kept.items()})
     options = dataclasses.make_dataclass("Options", [
-        ("run", OmitArgPrefixes[RunOptions], field(default_factory=lambda: run_defaults)),
+        ("run", OmitArgPrefixes[options_class], field(default_factory=lambda: run_defaults)),
         ("model", OmitArgPrefixes[config_class], field(default_factory=lambda: defaults)),
     ], namespace={"__doc__": config_class.__doc__})
-    chosen = tyro.cli(OmitArgPrefixes[options], args=argv[1:], prog=f"genlab train {name}")
-    check_config(chosen.model)
-    run, data = chosen.run, chosen.run.data
-    out = run.out or next_free(name)
-    settings = dict(model=name, seed=run.seed, budget=budget, data=str(data.resolve()) if data else None, config=dataclasses.asdict(chosen.model))
-    build(settings)  # bad data or settings say so before a folder is made
-    carry_out(create_run(out, settings), settings)
+    chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
+    run, model = chosen.run, check_config(chosen.model)
+    if getattr(run, "accumulate", 1) < 1:
+        raise UserError(f"--accumulate is {run.accumulate}; it must be at least 1.")
+    plain = {k: str(v.resolve()) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in vars(run).items()}
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(model).items()}
+    settings = dict(model=name) | plain | dict(budget=budget, config=values)
+    return {k: v for k, v in settings.items() if k != "out"}, run.out
+
+
+def make_run(out: Path | None, settings: dict) -> Path:
+    "Make the run folder, once for all processes."
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    from genlab.lab.training import create_run
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    made = [create_run(out or next_free(settings["model"]), settings) if state.is_main_process else None]
+    return broadcast_object_list(made)[0]
 
 
 def build(settings: dict):
     "The recipe that a run's settings describe, on its data."
     import torch
 
-    from genlab.points.colored_pi import load_pi
-
     missing = [key for key in ("seed", "budget", "config") if key not in settings]
     if missing:
         raise UserError(f"config.yaml lacks {', '.join(missing)}. Put the file back as `genlab train` wrote it.")
-    config_class, recipe_class = model_classes(settings["model"])
-    config = make_config(config_class, settings["config"], "config.yaml")
-    check_config(config)
+    config, recipe_class = config_of(settings)
+    data = load_data(settings)
     torch.manual_seed(settings["seed"])
-    return recipe_class(config, load_pi(settings.get("data")))
+    recipe = recipe_class(config, data)
+    if MODELS[settings["model"]][2] == "images":
+        settings["shape"] = list(recipe.data.shape)  # so that sampling needs no data
+    return recipe
 
 
-def carry_out(out: Path, settings: dict) -> None:
+def config_of(settings: dict):  # the config, the recipe's class
+    "A run's model settings, checked."
+    config_class, recipe_class = model_classes(settings["model"])
+    return check_config(make_config(config_class, settings["config"], "config.yaml")), recipe_class
+
+
+def load_data(settings: dict):
+    "What a run learns from."
+    if MODELS[settings["model"]][2] == "points":
+        from genlab.points.colored_pi import load_pi
+
+        return load_pi(settings.get("data"))
+    from genlab.lab.images import load_images
+
+    size, root = settings.get("size"), settings.get("root")
+    return {split: load_images(settings["data"], split, size=size, root=root) for split in ("train", "validation", "test")}
+
+
+def steps_of(recipe) -> int:
+    "How many steps a recipe's settings mean."
+    c = recipe.config
+    return c.steps if hasattr(c, "steps") else c.epochs * max(1, len(recipe.data) // min(c.batch_size, len(recipe.data)))
+
+
+def carry_out(out: Path, settings: dict, recipe) -> None:
     "Train what is left of a run, then make its pictures and metrics. Every part may be cut short and is made again."
-    from genlab.lab.training import animate, default_device, fit, peak_memory_mb, plot_log, save_weights, write_atomically
+    import torch
+    from accelerate import PartialState
 
-    if (out / "metrics.json").is_file():
-        print(f"{out} is finished; nothing to do. Its numbers: genlab evaluate {out}")
-        return
-    recipe = build(settings)
-    c, seed = recipe.config, settings["seed"]
-    print(f"training {settings['model']} in {out} (budget {settings['budget']}, seed {seed})", flush=True)
+    from genlab.lab.training import animate, fit, peak_memory_mb, plot_log, save_weights, write_atomically
+
+    c, seed, steps, state = recipe.config, settings["seed"], steps_of(recipe), PartialState(cpu=not torch.cuda.is_available())
+    if state.is_main_process:
+        processes = f", {state.num_processes} processes" if state.num_processes > 1 else ""
+        print(f"training {settings['model']} in {out} (budget {settings['budget']}, seed {seed}, {steps} steps{processes})", flush=True)
     try:
-        model, progress = fit(recipe, recipe.data, epochs=c.epochs, batch_size=c.batch_size, seed=seed, out=out)
+        model, progress = fit(recipe, recipe.data, steps=steps, batch_size=c.batch_size, seed=seed, out=out,
+                              **{k: settings[k] for k in ("accumulate", "compile", "trackers") if k in settings})
     except KeyboardInterrupt as e:
         raise KeyboardInterrupt(f"{e}. Continue with: genlab train --resume {out}") from None
+    if not state.is_main_process:
+        return
     save_weights(out / "model.safetensors", model)
-    write_atomically(out / "loss.png", lambda path: plot_log(progress.log, c.epochs).savefig(path, dpi=150))
-    animate(sorted((out / "samples").glob("epoch_*.png")), out / "samples" / "training.gif")
-    draw_picture(recipe, recipe.draw(model.cpu(), 5_000, seed), out / "samples" / "final.png")
+    write_atomically(out / "loss.png", lambda path: plot_log(progress.log, steps).savefig(path, dpi=150))
+    animate(sorted((out / "samples").glob("step_*.png")), out / "samples" / "training.gif")
+    draw_final(recipe, model.cpu(), seed, out / "samples" / "final.png")
     peak = peak_memory_mb()
-    costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak), device=default_device())
+    costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak),
+                 device="cuda" if torch.cuda.is_available() else "cpu", processes=state.num_processes)
     measure(out, settings, recipe, model, costs)
     print(f"\n  samples    {out / 'samples' / 'final.png'}\n  loss curve {out / 'loss.png'}\n  animation  {out / 'samples' / 'training.gif'}"
-          f"\n  metrics    {out / 'metrics.json'}\n\nMore points: genlab sample {out} -n 5000 --out picture.png")
+          f"\n  metrics    {out / 'metrics.json'}\n\nMore samples: genlab sample {out} --out picture.png")
 
 
-def draw_picture(recipe, samples, path: Path) -> None:
-    "Training points and generated points, side by side."
+def draw_final(recipe, model, seed: int, path: Path) -> None:
+    "Training data and generated samples, side by side."
     from matplotlib.figure import Figure
 
     from genlab.lab.training import write_atomically
-    from genlab.points.colored_pi import plot_points
 
-    fig = Figure(figsize=(9, 4.6), layout="constrained")
-    for ax, points, title in zip(fig.subplots(1, 2), (recipe.pi.points, samples), ("training points", "generated points"), strict=True):
-        plot_points(ax, points, f"{len(points)} {title}", size=1.5)
+    fig = Figure(figsize=(9, 4.7), layout="constrained")
+    if hasattr(recipe, "pi"):
+        from genlab.points.colored_pi import plot_points
+
+        for ax, points, title in zip(fig.subplots(1, 2), (recipe.pi.points, recipe.draw(model, 5_000, seed)), ("training", "generated"), strict=True):
+            plot_points(ax, points, f"{len(points)} {title} points", size=1.5)
+    else:
+        from genlab.lab.pictures import show
+
+        for ax, images, title in zip(fig.subplots(1, 2), (recipe.data.x[:64], recipe.draw(model, 64, seed)), ("training", "generated"), strict=True):
+            show(ax, images, f"{title} images", columns=8)
     write_atomically(path, lambda p: fig.savefig(p, dpi=130))
 
 
-COSTS = ("seconds", "peak_memory_mb", "device")  # of the training: measured once, kept when a run is evaluated again
+COSTS = ("seconds", "peak_memory_mb", "device", "processes")  # of the training: measured once, kept when a run is evaluated again
 
 
 def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
@@ -232,53 +328,71 @@ def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
     start = time.perf_counter()
     values = recipe.evaluate(model.cpu(), settings["seed"])
     costs["evaluation_seconds"] = round(time.perf_counter() - start, 1)
-    write_metrics(out, dict(**values, **costs, seed=settings["seed"], budget=settings["budget"], model=settings["model"],
-                            data=recipe.pi.name, versions=versions()))
-    print(f"\n{settings['model']} on {recipe.pi.name}\n\n{'':16}{'value':>9}   {'95 % interval':19}{'floor':>9}{'n':>8}")
+    data = recipe.pi.name if hasattr(recipe, "pi") else recipe.data.name
+    about = {k: settings[k] for k in ("seed", "budget", "model")}
+    write_metrics(out, dict(**values, **costs, **about, data=data, versions=versions()))
+    print(f"\n{settings['model']} on {data}\n\n{'':16}{'value':>11}{'floor':>11}{'n':>8}   95 % interval, or measured with")
     for name, row in values.items():
-        if "interval" in row:
-            low, high = row["interval"]
-            print(f"{name:16}{row['value']:9.4f}   {f'{low:.4f} to {high:.4f}':19}{row['floor']:9.4f}{row['n']:8}")
+        if not isinstance(row["value"], float):  # a list, one for each coordinate
+            continue
+        about = "{:.4f} to {:.4f}".format(*row["interval"]) if "interval" in row else row.get("extractor", "")
+        print(f"{name:16}{row['value']:11.4f}" + (f"{row['floor']:11.4f}" if "floor" in row else f"{'':11}") + f"{row['n']:8}   {about}".rstrip())
     costs = {k: "unknown" if v is None else v for k, v in costs.items()}
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, peak memory {costs['peak_memory_mb']} MB")
 
 
-def finished(run: Path):  # settings, recipe, model
-    "A run's trained model."
+def sample(args: Sample) -> None:
     from genlab.lab.training import load_weights, read_run
 
-    settings = read_run(run)
-    recipe = build(settings)
-    return settings, recipe, load_weights(run / "model.safetensors", recipe.model)
+    if args.out.suffix not in (".png", ".npy"):
+        raise UserError(f"--out is {args.out}; expected a name that ends in .png (a picture) or .npy (numbers).")
+    if args.out.exists():
+        raise UserError(f"{args.out} exists, and was not touched. Choose another --out.")
+    if args.n is not None and args.n < 1:
+        raise UserError(f"-n is {args.n}; ask for at least one sample.")
+    settings = read_run(args.run)
+    model_classes(settings["model"])
+    if MODELS[settings["model"]][2] == "points":
+        n = args.n or 5_000
+        recipe = build(settings)
+        save_points(recipe.draw(load_weights(args.run / "model.safetensors", recipe.model), n, args.seed), args.out)
+    else:
+        from genlab.lab.pictures import draw_images, save_images
+
+        n = args.n or 64
+        if "shape" not in settings:
+            raise UserError(f"{args.run / 'config.yaml'} lacks shape. Put the file back as `genlab train` wrote it.")
+        config, recipe_class = config_of(settings)
+        model = load_weights(args.run / "model.safetensors", recipe_class.build(config, tuple(settings["shape"])))
+        images = draw_images(model, n, args.seed)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        save_images(images, args.out)
+    print(f"{n} samples in {args.out}")
 
 
-def sample(args: Sample) -> None:
+def save_points(points, path: Path) -> None:
+    "Points as a picture (.png) or as numbers (.npy)."
     import numpy as np
     from PIL import Image
 
     from genlab.lab.training import write_atomically
     from genlab.points.colored_pi import points_to_image
 
-    if args.out.suffix not in (".png", ".npy"):
-        raise UserError(f"--out is {args.out}; expected a name that ends in .png (a picture) or .npy (the points).")
-    if args.out.exists():
-        raise UserError(f"{args.out} exists, and was not touched. Choose another --out.")
-    if args.n < 1:
-        raise UserError(f"-n is {args.n}; ask for at least one sample.")
-    _, recipe, model = finished(args.run)
-    points = recipe.draw(model, args.n, args.seed)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    if args.out.suffix == ".npy":
-        write_atomically(args.out, lambda path: np.save(path, points.numpy()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        write_atomically(path, lambda p: np.save(p, points.numpy()))
     else:
-        write_atomically(args.out, lambda path: Image.fromarray(points_to_image(points)).save(path))
-    print(f"{args.n} samples in {args.out}")
+        write_atomically(path, lambda p: Image.fromarray(points_to_image(points)).save(p))
 
 
 def evaluate(args: Evaluate) -> None:
     import json
 
-    settings, recipe, model = finished(args.run)
+    from genlab.lab.training import load_weights, read_run
+
+    settings = read_run(args.run)
+    recipe = build(settings)
+    model = load_weights(args.run / "model.safetensors", recipe.model)
     try:
         costs = {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
     except (FileNotFoundError, ValueError, AttributeError):  # measuring anew is the cure
@@ -290,7 +404,7 @@ def list_all(args: List) -> None:
     from genlab.lab.training import read_run
 
     print("models")
-    for name, (module, stem, chapter) in MODELS.items():
+    for name, (module, stem, _, chapter) in MODELS.items():
         print(f"  {name:22}{model_classes(name)[0].__doc__}\n  {'':22}{module}.{stem}, taught by {chapter}")
     runs = sorted(p.parent for p in args.runs.glob("[!.]*/config.yaml"))
     print(f"\nruns in {args.runs}" + ("" if runs else ": none yet; genlab train pi-vae makes one"))

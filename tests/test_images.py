@@ -1,0 +1,724 @@
+"Image data sets: the public layouts, torchvision as the twin, every fault said in one sentence, batches that resume."
+
+import gzip
+import importlib.util
+import io
+import os
+import pickle
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms.v2.functional import resize
+
+import genlab.lab.images as im
+from genlab import UserError
+
+SIZES = dict(train=50_000, validation=10_000, test=10_000)
+DEBIAN = im.DEBIAN["fashion_mnist"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    "Nothing here may depend on what a network says, nor on what an earlier test tried."
+    def refuse(name, staging):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(im, "_fetch", refuse)
+    monkeypatch.setattr(im, "_failed", {})
+    monkeypatch.delenv("GENLAB_DATA", raising=False)
+
+
+def complaint(*args, **kwargs) -> str:
+    with pytest.raises(UserError) as e:
+        im.load_images(*args, **kwargs)
+    message = str(e.value)
+    assert len(message) < 900 and "\n" not in message
+    return message
+
+
+# ---- IDX: Fashion-MNIST and MNIST
+
+def idx(a: np.ndarray) -> bytes:
+    return struct.pack(">HBB", 0, 8, a.ndim) + struct.pack(f">{a.ndim}I", *a.shape) + a.tobytes()
+
+
+def write_mnist(root, n=30, n_test=12, seed=0):
+    rng, raw = np.random.default_rng(seed), root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, k in (("train", n), ("t10k", n_test)):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(rng.integers(0, 256, (k, 28, 28), dtype=np.uint8)))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(rng.integers(0, 10, k, dtype=np.uint8)))
+    return raw
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    write_mnist(tmp_path)
+    return tmp_path
+
+
+def equal_to_torchvision(root, name, kind, held):
+    "Every split is torchvision's reading of the same files, none is lost, none occurs twice."
+    sets = {split: im.load_images(name, split, root=root) for split in im.SPLITS}
+    for split, s in sets.items():
+        twin = kind(root, train=split != "test")
+        x, y = torch.as_tensor(twin.data), torch.as_tensor(twin.targets)
+        x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
+        index = slice(None) if split == "test" else im.split_indices(len(x), split, held)
+        assert torch.equal(s.x, x[index]) and torch.equal(s.y, y[index])
+        assert (s.name, s.split, s.shape) == (name, split, tuple(x.shape[1:])) and s.x.dtype == torch.uint8
+    n = len(sets["train"]) + len(sets["validation"])
+    both = torch.cat([im.split_indices(n, split, held) for split in ("train", "validation")])
+    assert torch.equal(both.sort().values, torch.arange(n))
+
+
+def test_all_of_fashion_mnist_is_what_torchvision_reads(tmp_path):
+    if not DEBIAN.is_dir():
+        pytest.skip("Fashion-MNIST is missing: install Debian's package dataset-fashion-mnist")
+    equal_to_torchvision(tmp_path, "fashion_mnist", torchvision.datasets.FashionMNIST, 1 / 6)
+    for split, n in SIZES.items():
+        s = im.load_images("FashionMNIST", split, root=tmp_path)
+        assert len(s) == n and s.n_labels == 10 and s.y.bincount().min() > 0.08 * n
+    for path in DEBIAN.glob("*.gz"):  # unpacked into ours, and whole
+        assert (tmp_path / "FashionMNIST" / "raw" / path.stem).read_bytes() == gzip.decompress(path.read_bytes())
+    assert len(list((tmp_path / "FashionMNIST" / "raw").iterdir())) == 4
+    twin = torchvision.datasets.FashionMNIST.classes
+    assert [n.lower() for n in s.names] == [n.lower().removesuffix("/top") for n in twin]
+
+
+def test_mnist_is_what_torchvision_reads(mnist):
+    equal_to_torchvision(mnist, "mnist", torchvision.datasets.MNIST, 1 / 6)
+
+
+def test_mnist_as_gz_files(mnist):
+    whole = im.load_images("mnist", root=mnist)
+    for path in list((mnist / "MNIST" / "raw").iterdir()):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert torch.equal(im.load_images("mnist", root=mnist).x, whole.x)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 10, 16, 500, -1])
+def test_truncated_idx(mnist, cut):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:cut])
+    message = complaint("mnist", root=mnist)
+    assert str(path) in message and ("truncated" in message or "no IDX file" in message) and "again" in message
+
+
+def test_idx_that_is_longer_than_its_header_says(mnist):
+    path = mnist / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert "has 39 bytes; expected 38" in complaint("mnist", root=mnist)
+
+
+def test_damaged_gz(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    for content in (packed[:len(packed) // 2], b"<html>404</html>", packed[:50] + b"\xff\0" + packed[52:]):
+        path.with_name(path.name + ".gz").write_bytes(content)
+        assert "can't be unpacked" in complaint("mnist", root=mnist)
+        assert not path.exists()
+
+
+def test_idx_of_another_shape(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(idx(np.zeros((30, 28, 27), np.uint8)))
+    assert "expected (N, 28, 28)" in complaint("mnist", root=mnist)
+
+
+def test_idx_of_floats(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes().replace(b"\0\0\x08", b"\0\0\x0d", 1))
+    assert "no IDX file of bytes" in complaint("mnist", root=mnist)
+
+
+def test_labels_that_do_not_match(mnist):
+    path = mnist / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    path.write_bytes(idx(np.zeros(29, np.uint8)))
+    assert "30 images and 29 labels" in complaint("mnist", root=mnist)
+    path.write_bytes(idx(np.full(30, 10, np.uint8)))
+    assert "classes from 10 to 10; expected 0 to 9" in complaint("mnist", root=mnist)
+
+
+def test_an_empty_split(tmp_path):
+    write_mnist(tmp_path, n=2, n_test=0)
+    assert "validation split of mnist is empty" in complaint("mnist", "validation", root=tmp_path)
+    assert "is empty" in complaint("mnist", "test", root=tmp_path)
+
+
+# ---- CIFAR-10
+
+def python2_pickle(x: np.ndarray, y: np.ndarray) -> bytes:
+    "A batch as CIFAR-10's authors wrote it with Python 2, opcode by opcode."
+    n, raw = len(x), x.tobytes()
+    array = (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R(K\x01J" + struct.pack("<i", n) + b"M\0\x0c\x86"
+             + b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\0tb\x89T"
+             + struct.pack("<i", len(raw)) + raw + b"tb")
+    labels = b"](" + b"".join(b"K" + bytes([v]) for v in y) + b"e"
+    names = b"](" + b"".join(b"U\x05" + f"{i:05d}".encode() for i in range(n)) + b"e"
+    return b"\x80\x02}(U\x0bbatch_labelU\x04testU\x06labels" + labels + b"U\x04data" + array + b"U\x09filenames" + names + b"u."
+
+
+def write_cifar(root, n=10, writer=python2_pickle):
+    rng, folder = np.random.default_rng(0), root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for file in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        (folder / file).write_bytes(writer(rng.integers(0, 256, (n, 3072), dtype=np.uint8), rng.integers(0, 10, n)))
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    (folder / "batches.meta").write_bytes(pickle.dumps(dict(label_names=names), protocol=2))
+    return folder
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    "torchvision without its checksums, which only the real files have."
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *a, **k: True)
+    monkeypatch.setattr(torchvision.datasets.CelebA, "_check_integrity", lambda self: True)
+
+
+def python3_pickle(protocol):
+    return lambda x, y: pickle.dumps({b"data": x, b"labels": y.tolist()}, protocol=protocol)
+
+
+@pytest.mark.parametrize("writer", [python2_pickle, python3_pickle(2), python3_pickle(4)], ids=["python 2", "protocol 2", "protocol 4"])
+def test_cifar10_is_what_torchvision_reads(tmp_path, unchecked, writer):
+    write_cifar(tmp_path, writer=writer)
+    if writer is python2_pickle:
+        equal_to_torchvision(tmp_path, "cifar10", torchvision.datasets.CIFAR10, 1 / 5)
+        assert [len(im.load_images("cifar-10", s, root=tmp_path)) for s in im.SPLITS] == [40, 10, 10]
+        assert list(im.NAMES["cifar10"]) == torchvision.datasets.CIFAR10(tmp_path).classes
+    folder = tmp_path / "cifar-10-batches-py"
+    with open(folder / "test_batch", "rb") as f:
+        real = {k if isinstance(k, str) else k.decode(): v for k, v in pickle.load(f, encoding="latin1").items()}
+    s = im.load_images("cifar10", "test", root=tmp_path)
+    assert np.array_equal(s.x.numpy().reshape(-1, 3072), real["data"]) and s.y.tolist() == real["labels"]
+
+
+class Attack:
+    def __init__(self, function, *args):
+        self.recipe = (function, args)
+
+    def __reduce__(self):
+        return self.recipe
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+@pytest.mark.parametrize("attack", [
+    (os.system, "touch executed"), (eval, "open('executed', 'w')"), (subprocess.Popen, ["touch", "executed"]),
+    (getattr, np.ndarray, "tofile"), (np.load, "executed", None, True), (type, "T", (), {})], ids=lambda a: a[0].__name__)
+def test_a_malicious_pickle_is_refused(tmp_path, monkeypatch, attack, protocol):
+    attack = Attack(*attack)
+    folder = write_cifar(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    honest = dict(data=np.zeros((2, 3072), np.uint8), labels=[0, 1])
+    for content in (dict(honest, extra=attack), dict(honest, labels=attack), {**honest, "data": attack}, attack):
+        (folder / "data_batch_3").write_bytes(pickle.dumps(content, protocol=protocol))
+        message = complaint("cifar10", root=tmp_path)
+        assert "data_batch_3" in message and "which has no place" in message and "Nothing in it was executed" in message
+    assert not (tmp_path / "executed").exists()
+
+
+def test_pickles_cannot_reach_through_allowed_names():
+    names = ("numpy", "ndarray.tofile"), ("numpy", "load"), ("numpy.core.multiarray", "scalar"), ("_codecs", "decode"), ("builtins", "bytes")
+    for module, name in names:
+        content = b"\x80\x04" + b"".join(b"\x8c" + bytes([len(t)]) + t.encode() for t in (module, name)) + b"\x93."
+        with pytest.raises(pickle.UnpicklingError, match="no place"):
+            im.SafeUnpickler(io.BytesIO(content), encoding="bytes").load()
+
+
+def test_cifar_faults(tmp_path):
+    folder = write_cifar(tmp_path)
+    path = folder / "data_batch_2"
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for k in (0, 1, 50, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:k])
+        assert "data_batch_2 can't be read as a batch of CIFAR-10" in complaint("cifar10", root=tmp_path)
+    for wrong in (rng.integers(0, 256, (10, 3071), dtype=np.uint8), rng.integers(0, 256, (9, 3072), dtype=np.uint8)):
+        path.write_bytes(pickle.dumps({b"data": wrong, b"labels": [1] * 10}, protocol=2))
+        assert "expected (N, 3072)" in complaint("cifar10", root=tmp_path)
+    path.write_bytes(pickle.dumps({b"data": np.zeros((10, 3072), np.float32), b"labels": [1] * 10}, protocol=2))
+    assert "not of uint8" in complaint("cifar10", root=tmp_path)
+    path.write_bytes(pickle.dumps({b"data": np.zeros((10, 3072), np.uint8), b"labels": [11] * 10}, protocol=2))
+    assert "classes from 0 to 11; expected 0 to 9" in complaint("cifar10", "train", root=tmp_path)
+    path.write_bytes(pickle.dumps([1, 2]))
+    assert "can't be read as a batch" in complaint("cifar10", root=tmp_path)
+    path.unlink()
+    assert "data_batch_2 is missing" in complaint("cifar10", root=tmp_path)
+
+
+# ---- CelebA
+
+ATTRIBUTES = """
+5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry Brown_Hair
+Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes
+No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings
+Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young
+""".split()
+
+
+def write_celeba(root, n=40, kaggle=False):
+    "A CelebA of n noise pictures in the layout of torchvision, or of Kaggle."
+    rng, folder = np.random.default_rng(0), root / "celeba"
+    pictures = folder / "img_align_celeba" / ("img_align_celeba" if kaggle else "")
+    pictures.mkdir(parents=True)
+    files = [f"{i + 1:06d}.jpg" for i in range(n)]
+    for file in files:
+        small = Image.fromarray(rng.integers(0, 256, (11, 9, 3), dtype=np.uint8))
+        small.resize((178, 218), Image.Resampling.BICUBIC).save(pictures / file, quality=90)
+    y, part = rng.choice([-1, 1], (n, 40)), np.arange(n) * 5 // n
+    part = np.where(part < 3, 0, part - 2)
+    if kaggle:
+        rows = [",".join([file, *map(str, row)]) for file, row in zip(files, y, strict=True)]
+        (folder / "list_attr_celeba.csv").write_text("\n".join([",".join(["image_id", *ATTRIBUTES]), *rows]) + "\n")
+        (folder / "list_eval_partition.csv").write_text("image_id,partition\n" + "".join(f"{f},{p}\n" for f, p in zip(files, part, strict=True)))
+        return folder
+    lines = [f"{file} " + " ".join(f"{v:2d}" for v in row) for file, row in zip(files, y, strict=True)]
+    (folder / "list_attr_celeba.txt").write_text(f"{n}\n" + " ".join(ATTRIBUTES) + " \n" + "\n".join(lines) + "\n")
+    (folder / "list_eval_partition.txt").write_text("".join(f"{f} {p}\n" for f, p in zip(files, part, strict=True)))
+    (folder / "identity_CelebA.txt").write_text("".join(f"{f} 1\n" for f in files))
+    for name, columns in (("list_bbox_celeba", "x_1 y_1 width height"), ("list_landmarks_align_celeba", "lefteye_x lefteye_y")):
+        (folder / f"{name}.txt").write_text(f"{n}\n{columns}\n" + "".join(f"{f}" + " 1" * len(columns.split()) + "\n" for f in files))
+    return folder
+
+
+@pytest.fixture
+def celeba(tmp_path):
+    write_celeba(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_celeba_is_what_torchvision_reads(celeba, unchecked, size):
+    crop = transforms.Compose([transforms.CenterCrop(178), transforms.Resize(size), transforms.PILToTensor()])
+    total = 0
+    for split, theirs in dict(train="train", validation="valid", test="test").items():
+        twin = torchvision.datasets.CelebA(celeba, split=theirs, target_type="attr", transform=crop)
+        s = im.load_images("celeba", split, size=None if size == 64 else size, root=celeba)
+        assert torch.equal(s.x, torch.stack([twin[i][0] for i in range(len(twin))]))
+        assert torch.equal(s.y, twin.attr.bool()) and list(s.names) == twin.attr_names[:40] == ATTRIBUTES
+        assert s.shape == (3, size, size) and len(im.load_images("celeba", split, size=size, root=celeba, n=3)) == 3
+        total += len(s)
+    assert total == 40
+
+
+def test_kaggles_celeba_is_the_same(celeba, tmp_path_factory):
+    other = tmp_path_factory.mktemp("kaggle")
+    write_celeba(other, kaggle=True)
+    for split in im.SPLITS:
+        a, b = (im.load_images("celeba", split, root=root) for root in (celeba, other))
+        assert torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.names == b.names
+
+
+def test_celeba_is_decoded_once(celeba):
+    first = im.load_images("celeba", root=celeba)
+    shutil.rmtree(celeba / "celeba" / "img_align_celeba")
+    again = im.load_images("celeba", root=celeba)
+    assert torch.equal(first.x, again.x)
+    again.x[0] = 0  # a user's change never reaches the file
+    assert torch.equal(im.load_images("celeba", root=celeba).x, first.x)
+
+
+KILLED = """
+import os, signal, sys
+import genlab.lab.images as im
+im.CHUNK, last, calls, real = 4, int(sys.argv[2]), [], im.decode_picture
+def decode(item, **settings):
+    calls.append(item)
+    if len(calls) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(item, **settings)
+im.decode_picture = decode
+im.load_images("celeba", root=sys.argv[1])
+print("decoded", len(calls))
+"""
+
+
+def test_killed_while_decoding_then_the_same_file(celeba, tmp_path_factory):
+    whole = tmp_path_factory.mktemp("whole")
+    write_celeba(whole)
+    n = len(im.load_images("celeba", root=whole))
+    expected = (whole / "celeba" / "decoded" / "train_64.npy").read_bytes()
+    decoded = celeba / "celeba" / "decoded"
+    for last in (14, 9):
+        run = subprocess.run([sys.executable, "-c", KILLED, celeba, str(last)], capture_output=True, text=True)
+        assert run.returncode == -signal.SIGKILL, run.stderr
+        assert (decoded / "train_64.partial").is_file() and not (decoded / "train_64.npy").exists()
+    run = subprocess.run([sys.executable, "-c", KILLED, celeba, "-1"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert 0 < int(run.stdout.split()[-1]) < n  # it went on, and didn't start again
+    assert (decoded / "train_64.npy").read_bytes() == expected and not (decoded / "train_64.partial").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 5, 128, 128 + 12_288 * 9 + 77, -1])
+def test_a_partial_file_of_any_length_is_continued(celeba, monkeypatch, keep):
+    monkeypatch.setattr(im, "CHUNK", 4)
+    im.load_images("celeba", root=celeba)
+    path = celeba / "celeba" / "decoded" / "train_64.npy"
+    whole = path.read_bytes()
+    path.with_suffix(".partial").write_bytes(whole[:keep][:-40] + b"\xff" * 40 if keep > 1_000 else whole[:keep])  # its end may be rubbish
+    path.unlink()
+    im.load_images("celeba", root=celeba)
+    assert path.read_bytes() == whole
+
+
+def test_two_processes_that_start_together(celeba):
+    code = "import sys, genlab.lab.images as im; im.CHUNK = 3; print(int(im.load_images('celeba', root=sys.argv[1]).x.long().sum()))"
+    runs = [subprocess.Popen([sys.executable, "-c", code, celeba], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = [run.communicate(timeout=120)[0] for run in runs]
+    assert sums[0] == sums[1] == f"{int(im.load_images('celeba', root=celeba).x.long().sum())}\n"
+
+
+def test_half_unzipped_celeba(celeba):
+    folder = celeba / "celeba" / "img_align_celeba"
+    for i in range(15, 41):
+        (folder / f"{i:06d}.jpg").unlink()
+    message = complaint("celeba", root=celeba)
+    assert "lacks 10 of the 24 pictures that the list names, 000015.jpg" in message and "unzip" in message
+    assert not (celeba / "celeba" / "decoded" / "train_64.npy").exists()
+    shutil.rmtree(folder)
+    assert "000001.jpg is missing" in complaint("celeba", root=celeba)
+
+
+def test_damaged_jpeg_is_named_and_its_repair_continues(celeba, monkeypatch):
+    monkeypatch.setattr(im, "CHUNK", 4)
+    path = celeba / "celeba" / "img_align_celeba" / "000017.jpg"
+    content = path.read_bytes()
+    for wrong in (content[:len(content) // 2], b"", b"<html>"):
+        path.write_bytes(wrong)
+        assert "000017.jpg can't be read as a picture" in complaint("celeba", root=celeba)
+    Image.new("RGB", (178, 178)).save(path)
+    assert "000017.jpg has 178x178 pixels; expected 178x218" in complaint("celeba", root=celeba)
+    path.write_bytes(content)
+    assert len(im.load_images("celeba", root=celeba)) == 24
+
+
+@pytest.mark.parametrize("kaggle", [False, True])
+def test_faults_of_the_lists(tmp_path, kaggle):
+    folder, end = write_celeba(tmp_path, kaggle=kaggle), ".csv" if kaggle else ".txt"
+    path, parts = folder / f"list_attr_celeba{end}", folder / f"list_eval_partition{end}"
+    text, parts_text = path.read_text(), parts.read_text()
+    lines = text.splitlines(keepends=True)
+    cases = {
+        "of them in one only" if kaggle else "lists 18 pictures; expected 40": "".join(lines[:20]),
+        "has a line": text[:-30],
+        "lists 0 pictures": "",
+        "values [0, 1]; expected at least one, and -1 or 1": text.replace("-1", "0"),
+        "expected the name of a .jpg and 40 whole numbers": text.replace("-1", "x", 1)}
+    for says, content in cases.items():
+        path.write_text(content)
+        assert says in complaint("celeba", root=tmp_path)
+    path.write_text(text)
+    parts.write_text("".join(parts_text.splitlines(keepends=True)[:-3]))
+    assert "3 of them in one only" in complaint("celeba", root=tmp_path)
+    parts.write_text(parts_text.replace(" 1\n", " 0\n").replace(",1\n", ",0\n"))
+    assert "0 pictures for validation" in complaint("celeba", "validation", root=tmp_path)
+    parts.unlink()
+    assert "list_eval_partition.txt (or .csv) is missing" in complaint("celeba", root=tmp_path)
+
+
+def test_a_cache_that_does_not_fit(celeba):
+    im.load_images("celeba", root=celeba)
+    path = celeba / "celeba" / "decoded" / "train_64.npy"
+    np.save(path, np.zeros((23, 3, 64, 64), np.uint8))
+    assert "(23, 3, 64, 64); expected uint8 (24, 3, 64, 64)" in complaint("celeba", root=celeba)
+    path.write_bytes(path.read_bytes()[:5_000])
+    assert "train_64.npy is damaged" in complaint("celeba", root=celeba)
+    path.unlink()
+    assert len(im.load_images("celeba", root=celeba)) == 24
+
+
+# ---- Copies from Hugging Face
+
+def test_parquet_without_pyarrow_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "cifar10" / "plain_text").mkdir(parents=True)
+    (tmp_path / "cifar10" / "plain_text" / "train-00000-of-00001.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert "pip install pyarrow" in complaint("cifar10", root=tmp_path)
+
+
+def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
+    if importlib.util.find_spec("pyarrow") is None:
+        pytest.skip("pyarrow is missing: pip install pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(im, "CHUNK", 7)
+    write_celeba(tmp_path)
+    original = {split: im.load_images("celeba", split, root=tmp_path) for split in im.SPLITS}
+    root = tmp_path_factory.mktemp("copies")
+    folder = root / "celeba" / "img_align+identity+attr"
+    folder.mkdir(parents=True)
+    for split, theirs in dict(train="train", validation="valid", test="test").items():
+        files, y, _ = im._celeba_lists(tmp_path / "celeba", split)
+        half = len(files) // 2
+        for k, part in enumerate((slice(0, half), slice(half, None))):
+            columns = dict(image=[dict(bytes=f.read_bytes(), path=f.name) for f in files[part]], celeb_id=[1] * len(files[part]))
+            columns |= {a: (y[part, j] > 0).tolist() for j, a in enumerate(ATTRIBUTES)}
+            pq.write_table(pa.table(columns), folder / f"{theirs}-{k:05d}-of-00002.parquet")
+    for split, s in original.items():
+        copy = im.load_images("celeba", split, root=root)
+        assert torch.equal(copy.x, s.x) and torch.equal(copy.y, s.y) and copy.names == s.names
+    write_cifar(tmp_path)
+    folder = root / "cifar10" / "plain_text"
+    folder.mkdir(parents=True)
+    for theirs, files in dict(train=[f"data_batch_{i}" for i in range(1, 6)], test=["test_batch"]).items():
+        batches = [im.read_batch(tmp_path / "cifar-10-batches-py" / f) for f in files]
+        cells = []
+        for x in np.concatenate([x for x, _ in batches]):
+            out = io.BytesIO()
+            Image.fromarray(x.transpose(1, 2, 0)).save(out, format="png")
+            cells.append(dict(bytes=out.getvalue(), path=None))
+        pq.write_table(pa.table(dict(img=cells, label=[v for _, y in batches for v in y])), folder / f"{theirs}-00000-of-00001.parquet")
+    for split in im.SPLITS:
+        s, copy = (im.load_images("cifar10", split, root=r) for r in (tmp_path, root))
+        assert torch.equal(copy.x, s.x) and torch.equal(copy.y, s.y)
+    (folder / "test-00000-of-00001.parquet").write_bytes(b"PAR1 not really PAR1")
+    assert "Parquet file that can't be read" in complaint("cifar10", "test", root=root)
+
+
+# ---- Found, fetched, or one sentence
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "celeba"])
+def test_missing_data_is_one_message_with_three_ways_out(tmp_path, name):
+    message = complaint(name, root=tmp_path)
+    assert str(tmp_path / im.PLACES[name][0]) in message and "no network in tests" in message
+    assert "GENLAB_DATA" in message and "load_images('shapes')" in message
+
+
+def test_missing_fashion_mnist_names_debians_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(im.DEBIAN, "fashion_mnist", tmp_path / "no package")
+    message = complaint("fashion_mnist", root=tmp_path)
+    assert "dataset-fashion-mnist" in message and str(tmp_path / "FashionMNIST" / "raw") in message
+
+
+def test_fallback_says_what_it_used(tmp_path, capsys):
+    s = im.load_images("cifar10", "validation", root=tmp_path, fallback="shapes", n=30)
+    assert (s.name, s.split, len(s), s.shape) == ("shapes", "validation", 30, (3, 32, 32))
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and "cifar10" in out and "shapes" in out
+    f = im.load_images("celeba", root=tmp_path, fallback="faces", n=5)
+    assert f.y.dtype == torch.bool and f.shape == (3, 64, 64)
+
+
+def test_fallback_is_not_for_damaged_files(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert "truncated" in complaint("mnist", root=mnist, fallback="shapes")
+
+
+def test_a_download_is_moved_into_place_and_keeps_what_was_there(tmp_path, monkeypatch):
+    def fetch(name, staging):
+        write_mnist(staging)
+        (staging / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").write_bytes(b"left over")
+
+    monkeypatch.setattr(im, "_fetch", fetch)
+    mine = write_mnist(tmp_path, n_test=7, seed=1) / "t10k-images-idx3-ubyte"
+    content = mine.read_bytes()
+    (mine.parent / "train-images-idx3-ubyte").unlink()
+    (mine.parent / "train-labels-idx1-ubyte").unlink()
+    s = im.load_images("mnist", root=tmp_path)
+    assert len(s) == 25 and mine.read_bytes() == content and not list((tmp_path / "MNIST").rglob("*.gz"))
+
+
+def test_a_failed_download_is_not_repeated_at_once(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(im, "_fetch", lambda name, staging: tried.append(name) or (_ for _ in ()).throw(OSError("timed out")))
+    for _ in range(3):
+        assert "timed out" in complaint("mnist", root=tmp_path)
+    assert tried == ["mnist"]
+
+
+def test_a_silent_network_does_not_hang(tmp_path):
+    "torchvision against a server that takes the connection and never answers."
+    code = """
+import socket, sys, time, urllib.request
+import genlab.lab.images as im
+import torchvision.datasets as d
+server = socket.create_server(("127.0.0.1", 0))
+d.MNIST.mirrors = [f"http://127.0.0.1:{server.getsockname()[1]}/"]
+real, im.socket.setdefaulttimeout = im.socket.setdefaulttimeout, lambda t: real(t if t is None else t / 10)
+try:
+    im.load_images("mnist", root=sys.argv[1])
+except im.UserError as e:
+    print(e)
+assert socket.getdefaulttimeout() is None
+"""
+    env = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+    start = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=100, env=env)
+    assert run.returncode == 0, run.stderr
+    assert "can't be downloaded (" in run.stdout and "timed out" in run.stdout and time.perf_counter() - start < 60
+
+
+def test_the_data_folder(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "elsewhere")
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path / "elsewhere"))
+    assert len(im.load_images("mnist")) == 25
+    assert im.data_folder(tmp_path) == tmp_path  # the argument comes first
+    monkeypatch.delenv("GENLAB_DATA")
+    assert im.data_folder() == im.Path(im.genlab.__file__).parent.parent / "data"
+    (tmp_path / "file").write_text("")
+    assert "is a file; expected a folder" in complaint("mnist", root=tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_written(mnist, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    monkeypatch.setattr(os, "replace", full)
+    message = complaint("mnist", root=mnist)
+    assert "can't be used" in message and "No space left on device" in message and "GENLAB_DATA" in message
+
+
+def test_requests_that_make_no_sense(mnist):
+    assert "There is no data set 'imagenet'; expected one of mnist, fashion_mnist, cifar10, celeba, shapes, faces" in complaint("imagenet")
+    assert "There is no split 'dev'" in complaint("mnist", "dev", root=mnist)
+    assert "can't be a fallback" in complaint("mnist", root=mnist, fallback="cifar10")
+    for size in (0, -3, 2.5, "64"):
+        assert "size is" in complaint("mnist", size=size, root=mnist)
+    assert "n is 26, and the train split of mnist has 25" in complaint("mnist", root=mnist, n=26)
+    assert "n is 0" in complaint("mnist", root=mnist, n=0)
+
+
+def test_resizing_is_torchvisions(mnist):
+    x = im.load_images("mnist", root=mnist).x
+    for size in (14, 20, 32):
+        s = im.load_images("mnist", size=size, root=mnist)
+        twin = resize(x, [size, size], antialias=True)
+        assert s.shape == (1, size, size) and (s.x.int() - twin.int()).abs().max() <= 1
+    assert torch.equal(im.load_images("mnist", size=28, root=mnist).x, x)
+
+
+def test_drawn_sets_are_fixed_and_their_splits_differ():
+    for name, size in (("shapes", 32), ("faces", 64)):
+        few = {split: im.load_images(name, split, n=40) for split in im.SPLITS}
+        assert all(s.split == split and s.name == name and s.shape == (3, size, size) for split, s in few.items())
+        assert torch.equal(few["test"].x, im.load_images(name, "test", n=60).x[:40])
+        assert not torch.equal(few["train"].x, few["test"].x) and not torch.equal(few["validation"].x, few["test"].x)
+    assert im.load_images("shapes", "test", size=28, n=3).shape == (3, 28, 28)
+    assert len(im.load_images("shapes", "test")) == 10_000
+
+
+# ---- Bytes, batches, flips and crops
+
+def test_bytes_to_floats_and_back():
+    every = torch.arange(256, dtype=torch.uint8)
+    x = im.to_float(every)
+    assert torch.equal(im.to_uint8(x), every) and x.dtype == torch.float32
+    assert x[0] == -1 and x[255] == 1 and torch.equal(x, -x.flip(0))
+    assert (x.double() - (every.double() / 127.5 - 1)).abs().max() < 1e-7
+    assert torch.equal(im.to_uint8((x + 0.9 / 255).clamp(max=1)), every) and torch.equal(im.to_uint8(x - 0.9 / 255), every)
+    wild = torch.tensor([-5.0, 5.0, float("inf"), -float("inf"), float("nan")], requires_grad=True)
+    assert im.to_uint8(wild).tolist() == [0, 255, 255, 0, 0]
+    assert torch.equal(im.to_uint8(x.bfloat16())[[0, 255]], every[[0, 255]])
+
+
+def numbered(n=103, shape=(2, 5, 6)):
+    x = torch.arange(n)[:, None, None, None].expand(n, *shape).to(torch.uint8).contiguous()
+    return im.ImageSet(x, torch.arange(n), tuple(map(str, range(n))), "numbered", "train")
+
+
+def test_batches_cover_each_image_once():
+    data = numbered()
+    for epoch in range(3):
+        parts = list(im.batches(data, 10, seed=4, epoch=epoch))
+        y = torch.cat([y for _, y in parts])
+        assert len(parts) == 10 and len(y.unique()) == 100 and all(x.dtype == torch.float32 for x, _ in parts)
+        assert torch.equal(im.to_uint8(torch.cat([x for x, _ in parts]))[:, 1, 4, 5].long(), y)  # images and labels stay together
+        assert torch.equal(y, im.epoch_order(103, 4, epoch)[:100])
+    assert torch.equal(torch.cat([y for _, y in im.batches(data, 1)]).sort().values, torch.arange(103))
+
+
+def test_the_order_is_the_one_that_runs_were_trained_with():
+    assert torch.equal(im.epoch_order(50, 3, 2), torch.randperm(50, generator=torch.Generator().manual_seed(3 * 1_000_003 + 2)))
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 9, 10])
+def test_start_resumes_exactly(start):
+    data = numbered()
+    whole = list(im.batches(data, 10, seed=1, epoch=5))
+    torch.randn(10)  # other random numbers change nothing
+    rest = list(im.batches(data, 10, seed=1, epoch=5, start=start))
+    assert len(rest) == 10 - start
+    for (a, b), (c, d) in zip(whole[start:], rest, strict=True):
+        assert torch.equal(a, c) and torch.equal(b, d)
+
+
+def test_batches_that_cannot_be():
+    for settings in (dict(batch_size=104), dict(batch_size=10, start=11), dict(batch_size=10, start=-1)):
+        with pytest.raises(UserError, match="Choose a smaller"):
+            im.batches(numbered(), **settings)
+
+
+def test_augment_sees_bytes_and_loses_nothing():
+    data, seen = numbered(), []
+    for (x, y), (plain, y2) in zip(im.batches(data, 10, augment=lambda x: seen.append(x.dtype) or 255 - x), im.batches(data, 10), strict=True):
+        assert torch.equal(x, -plain) and torch.equal(y, y2)
+    assert set(seen) == {torch.uint8}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_flips_are_independent_and_seeded(dtype):
+    x = torch.randint(0, 255, (4_000, 3, 4, 6)).to(dtype)
+    y = im.flip(x, torch.Generator().manual_seed(0))
+    mirrored = (y == x.flip(-1)).flatten(1).all(dim=1)
+    assert torch.equal(mirrored, ~(y == x).flatten(1).all(dim=1)) and y.dtype == dtype
+    assert 0.45 < mirrored.float().mean() < 0.55
+    neighbours = (mirrored[1:] == mirrored[:-1]).float().mean()
+    assert 0.45 < neighbours < 0.55
+    assert torch.equal(y, im.flip(x, torch.Generator().manual_seed(0))) and not torch.equal(y, im.flip(x, torch.Generator().manual_seed(1)))
+    torch.manual_seed(5)
+    a = im.flip(x)
+    torch.manual_seed(5)
+    assert torch.equal(a, im.flip(x)) and not torch.equal(a, im.flip(x))
+
+
+def test_crops_are_windows_and_every_shift_occurs():
+    x = torch.randint(0, 255, (5_000, 1, 9, 11), dtype=torch.uint8)
+    y = im.crop(x, 2, torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(x.float(), (2,) * 4, mode="reflect").to(torch.uint8)
+    windows = padded.unfold(2, 9, 1).unfold(3, 11, 1)  # (B, 1, 5, 5, 9, 11)
+    same = (windows == y[:, :, None, None]).all(dim=-1).all(dim=-1)[:, 0]
+    assert same.flatten(1).any(dim=1).all()
+    counts = same.float().sum(dim=0)
+    assert counts.min() > 120 and counts.max() < 290  # 25 shifts, 200 each
+    assert torch.equal(y, im.crop(x, 2, torch.Generator().manual_seed(0))) and torch.equal(im.crop(x, 0), x)
+    with pytest.raises(UserError, match="padding is 9"):
+        im.crop(x, 9)
+
+
+def test_flips_and_crops_have_gradients():
+    x = torch.randn(4, 1, 6, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: im.crop(im.flip(t, torch.Generator().manual_seed(0)), 2, torch.Generator().manual_seed(0)), x)
+
+
+def test_an_image_set_that_is_none():
+    good = numbered(6)
+    for changes, says in (
+            (dict(x=good.x.float()), "expected uint8"), (dict(x=good.x[:, 0]), "expected uint8"), (dict(y=good.y[:5]), "6 images and 5 labels"),
+            (dict(y=good.y - 1), "classes from -1 to 4"), (dict(names=("a",)), "expected 0 to 0"), (dict(y=good.y.int()), "labels of torch.int32"),
+            (dict(y=torch.zeros(6, 3, dtype=torch.bool)), "a column per name"), (dict(split="valid"), "There is no split"),
+            (dict(x=good.x[:0], y=good.y[:0]), "is empty")):
+        with pytest.raises(UserError, match=says):
+            im.replace(good, **changes)
+    with pytest.raises(UserError, match="is empty"):
+        good.take(slice(6, 9))
+    assert repr(good) == "ImageSet(numbered, train: 6 images of 2x5x6, 6 classes)" and good.take(torch.tensor([4, 2])).y.tolist() == [4, 2]
+    assert good.to("cpu").device == torch.device("cpu") and good.n_labels == 6

@@ -1,0 +1,253 @@
+"The loop where it hurts: several processes, kills, full disks, NaNs, trackers. Real images, real processes."
+
+import gzip
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from genlab import UserError
+from genlab.lab.training import Recipe, create_run, fit, load_checkpoint
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+SMALL = ["--budget", "smoke", "--latent-dim", "4", "--widths", "8", "16", "--steps", "60", "--batch-size", "32", "--components", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    "The first images of the real Fashion-MNIST as a data set of its own, so that a run takes seconds."
+    if not DEBIAN.is_dir():
+        pytest.skip("Debian's package dataset-fashion-mnist is missing")
+    raw = tmp_path_factory.mktemp("data") / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, n in (("train", 1_200), ("t10k", 400)):
+        for kind, head, size in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
+            content = gzip.decompress((DEBIAN / f"{part}-{kind}-ubyte.gz").read_bytes())
+            (raw / f"{part}-{kind}-ubyte").write_bytes(content[:4] + n.to_bytes(4, "big") + content[8:head + n * size])
+    return raw.parent.parent
+
+
+def command(processes: int, *args) -> list[str]:
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
+    return [sys.executable, *launch, "-m", "genlab.cli", *map(str, args)]
+
+
+def environment(data: Path) -> dict[str, str]:
+    return {**os.environ, "GENLAB_DATA": str(data), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+
+
+def train(folder: Path, data: Path, *args, processes: int = 1, **kwargs):
+    return subprocess.run(command(processes, "train", *args), cwd=folder, env=environment(data), capture_output=True, text=True, timeout=300, **kwargs)
+
+
+def rows(run: Path) -> np.ndarray:
+    "The log, without its name row; empty where nothing was measured."
+    lines = (run / "log.csv").read_text().splitlines()[1:]
+    return np.array([[float(v or "nan") for v in line.split(",")] for line in lines])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    "Runs that nothing disturbed: in one process, in one process with two shards, in two."
+    folder = tmp_path_factory.mktemp("runs")
+    for name, processes, extra in (("one", 1, []), ("shards", 1, ["--accumulate", "2"]), ("two", 2, [])):
+        done = train(folder, data, "vae", *SMALL, *extra, "--out", name, processes=processes)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def assert_same(a: Path, b: Path) -> None:
+    ours, theirs = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    assert (a / "log.csv").read_text() == (b / "log.csv").read_text()
+    ours, theirs = (json.loads((run / "metrics.json").read_text()) for run in (a, b))
+    assert all(ours[k] == theirs[k] for k in ("fid", "kid", "ssim", "mse", "bits_per_dim", "elbo", "precision", "recall"))
+
+
+def test_two_processes_are_one(whole):
+    one, two = rows(whole / "shards"), rows(whole / "two")
+    assert one.shape == two.shape == (60, 7)
+    np.testing.assert_allclose(two, one, rtol=1e-5, equal_nan=True)
+    assert json.loads((whole / "two" / "metrics.json").read_text())["processes"] == 2
+    assert sorted(p.name for p in (whole / "two").rglob("*")) == sorted(p.name for p in (whole / "shards").rglob("*")), "one writer, the same files"
+    assert not np.allclose(rows(whole / "one")[:, 1], one[:, 1], rtol=1e-5), "other shards have other noise"
+
+
+def test_without_noise_two_processes_are_one_without_shards(tmp_path, data):
+    for name, processes in (("one", 1), ("two", 2)):
+        done = train(tmp_path, data, "ae", *SMALL, "--out", name, processes=processes)
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(rows(tmp_path / "two"), rows(tmp_path / "one"), rtol=1e-5, equal_nan=True)
+
+
+def stop(folder: Path, data: Path, name: str, processes: int, how: int, step: int) -> tuple[int, str]:
+    "Start a run, wait for the picture of a step, send a signal."
+    process = subprocess.Popen(command(processes, "train", "vae", *SMALL, "--out", name), cwd=folder, env=environment(data),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    seen = folder / name / "samples" / f"step_{step:07d}.png"
+    deadline = time.time() + 120
+    while not seen.exists() and process.poll() is None and time.time() < deadline:
+        time.sleep(0.005)
+    assert process.poll() is None, f"finished too early: {process.stderr.read()}"
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]  # torchrun's workers have sessions of their own
+    for p in everyone if how == signal.SIGKILL else everyone[:1]:  # torchrun hands SIGTERM on
+        p.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert not (folder / name / "metrics.json").exists()
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("processes,reference", [(1, "one"), (2, "two")])
+def test_killed_at_random_moments(whole, tmp_path, data, processes, reference):
+    seed = random.randrange(10**6)
+    print("seed of the moments:", seed)  # pytest shows it when the test fails
+    for i, step in enumerate(sorted(random.Random(seed).sample(range(3, 55, 3), 3))):
+        stop(tmp_path, data, f"killed{i}", processes, signal.SIGKILL, step)
+        again = train(tmp_path, data, "--resume", f"killed{i}", processes=processes)
+        assert again.returncode == 0, again.stderr
+        assert_same(tmp_path / f"killed{i}", whole / reference)
+
+
+def test_sigterm_is_a_polite_stop_in_two_processes(whole, tmp_path, data):
+    stop(tmp_path, data, "asked", 2, signal.SIGTERM, 12)
+    saved = load_checkpoint(tmp_path / "asked" / "state")
+    assert saved is not None and 12 <= saved["step"] < 60, "it saved where it was"
+    again = train(tmp_path, data, "--resume", "asked", processes=2)
+    assert again.returncode == 0, again.stderr
+    assert_same(tmp_path / "asked", whole / "two")
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, tmp_path, data):
+    def little_room():  # files may not grow beyond this: what a full disk does, without one
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    done = train(tmp_path, data, "vae", *SMALL, "--out", "full", preexec_fn=little_room)
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(said) == 1 and "--resume" in said[0] and "full" in said[0], done.stderr
+    assert not [p for p in (tmp_path / "full").rglob("*") if "writing" in p.name], "no rests of files"
+    again = train(tmp_path, data, "--resume", "full")
+    assert again.returncode == 0, again.stderr
+    assert_same(tmp_path / "full", whole / "one")
+
+
+def test_a_read_only_folder_is_a_sentence(tmp_path, data):
+    if os.geteuid() == 0:  # root may write wherever the file system lets it; here it doesn't
+        locked = Path("/sys/kernel")
+    else:
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o500)
+    done = train(tmp_path, data, "vae", *SMALL, "--out", str(locked / "run"))
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and str(locked) in done.stderr
+
+
+class Images:
+    def __len__(self):
+        return 64
+
+    def to(self, device):
+        return self
+
+    def __getitem__(self, index):
+        return torch.linspace(-1, 1, 64)[index.cpu(), None].expand(-1, 4).to(index.device), None
+
+
+class Fragile(nn.Module):
+    "Its middle layer gives NaN once `sick` is set; its loss is a plain regression."
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last, self.sick = nn.Linear(4, 8), nn.Hardtanh(), nn.Linear(8, 4), False
+
+    def forward(self, x, y=None):
+        h = self.middle(self.first(x) * (torch.inf if self.sick == "middle" else 1))
+        out = self.last(h * 0 + torch.inf if self.sick == "last" else h)
+        loss = (out - x).square().sum(dim=1).mean()
+        return dict(loss=loss * torch.nan if self.sick == "loss" else loss)
+
+
+class FragileRecipe(Recipe):
+    def __init__(self, sick, at):
+        torch.manual_seed(0)
+        super().__init__(Fragile(), lr=1e-2)
+        self.sick, self.at, self.count = sick, at, 0
+
+    def step(self, batch, t):
+        self.model.sick = self.sick if round(t * 40) >= self.at else False
+        return super().step(batch, t)
+
+
+@pytest.mark.parametrize("sick,where", [("last", "last (Linear)"), ("loss", "the model (Fragile)")])
+def test_a_nan_stops_the_run_and_names_step_and_module(tmp_path, sick, where):
+    run = create_run(tmp_path / "run", dict(model="fragile"))
+    with pytest.raises(UserError, match=r"in step 13: .*" + where.replace("(", r"\(").replace(")", r"\)")) as error:
+        fit(FragileRecipe(sick, at=12), Images(), steps=40, batch_size=16, out=run, save_every=5)
+    assert "000000010.pt" in str(error.value)
+    saved = load_checkpoint(run / "state")
+    assert saved["step"] == 10 and all(v.isfinite().all() for v in saved["model"].values())
+    healthy, _ = fit(FragileRecipe("nothing", at=12), Images(), steps=40, batch_size=16, out=run, save_every=5)
+    straight, _ = fit(FragileRecipe("nothing", at=12), Images(), steps=40, batch_size=16)
+    assert all(torch.equal(v, straight.state_dict()[k]) for k, v in healthy.state_dict().items()), "it goes on as if it had never been sick"
+
+
+def test_a_nan_from_the_command_line(tmp_path, data):
+    done = train(tmp_path, data, "ae", *SMALL, "--lr", "1e30", "--out", "hot")
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(said) == 1, done.stderr
+    assert "training stopped in step" in said[0] and "lower learning rate" in said[0] and "is that of" in said[0]
+
+
+class Scripted(Recipe):
+    "Held-out numbers by script: the third look is the best."
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(nn.Linear(4, 4), lr=1e-2)
+        self.model.forward = lambda x, y=None: dict(loss=(nn.functional.linear(x, self.model.weight, self.model.bias) - 3).square().mean())
+        self.script, self.seen = [5.0, 4.0, 1.0, 2.0, 3.0, 6.0], []
+
+    def validate(self, model):
+        self.seen.append({k: v.clone() for k, v in model.state_dict().items()})
+        return dict(loss=self.script[len(self.seen) - 1])
+
+
+def test_the_best_weights_are_kept():
+    recipe = Scripted()
+    model, progress = fit(recipe, Images(), steps=60, batch_size=16, pictures=5)
+    assert len(recipe.seen) == 6 and progress.best["value"] == 1.0
+    assert all(torch.equal(v, recipe.seen[2][k]) for k, v in model.state_dict().items())
+    assert [row["val_loss"] for row in progress.log if "val_loss" in row] == recipe.script
+
+
+def test_tensorboard_gets_the_log(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = create_run(tmp_path / "run", dict(model="fragile"))
+    _, progress = fit(FragileRecipe(None, at=99), Images(), steps=40, batch_size=16, out=run, trackers=("tensorboard",))
+    events = EventAccumulator(str(next(run.rglob("events.out.tfevents*")).parent)).Reload()
+    written = [(e.step, e.value) for e in events.Scalars("loss")]
+    assert written == [(row["step"], pytest.approx(row["loss"])) for row in progress.log] and len(written) == 40
+
+
+def test_a_tracker_that_is_not_there(tmp_path):
+    if find_spec("wandb"):
+        return  # then it's there, and nothing is to be refused
+    with pytest.raises(UserError, match="wandb is not installed"):
+        fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, out=create_run(tmp_path / "run", dict(model="m")), trackers=("wandb",))
+
+
+def test_batches_that_cannot_be_shared(tmp_path):
+    with pytest.raises(UserError, match="multiple of 3"):
+        fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, accumulate=3)
