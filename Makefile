@@ -10,7 +10,7 @@ help:
 	@echo "make demo      train the coloured-pi generator and draw its pictures (a few minutes, most of it set-up)"
 	@echo "make lab       open the course in JupyterLab"
 	@echo "make test      export check, every chapter at the smoke budget, tests/"
-	@echo "make bench     benchmarks side by side, one table (about five minutes)"
+	@echo "make bench     benchmarks side by side, each a table (about half an hour)"
 	@echo "make chapters  run the chapters at the laptop budget and save their outputs"
 	@echo "make badges    rewrite the chapters' badges after a change of address in settings.ini"
 
@@ -24,7 +24,7 @@ $(VENV)/.core: $(BIN)/python $(META)
 	@echo "== installing genlab (once; PyTorch is the large part, several GB with CUDA)"
 	$(BIN)/pip install --disable-pip-version-check --no-compile -e .
 	@touch $@
-$(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.core
+$(VENV)/.lab $(VENV)/.test $(VENV)/.bench: $(VENV)/.%: $(VENV)/.core
 	@echo "== installing what '$*' needs (once)"
 	$(BIN)/pip install --disable-pip-version-check --no-compile -e ".[$*]"
 	@touch $@
@@ -46,8 +46,8 @@ test: $(VENV)/.test
 	@$(BIN)/ruff check genlab tools tests benchmarks setup.py
 	$(SMOKE) $(BIN)/pytest
 
-bench: $(VENV)/.core
-	$(BIN)/python benchmarks/points.py
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/run.py
 
 chapters: $(VENV)/.test
 	$(BIN)/python tools/chapters.py run --budget laptop

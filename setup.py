@@ -8,7 +8,7 @@ here = Path(__file__).parent
 parser = ConfigParser(interpolation=None)
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-lab, test = (cfg[f"{extra}_requirements"].split() for extra in ("lab", "test"))
+lab, test, bench = (cfg[f"{extra}_requirements"].split() for extra in ("lab", "test", "bench"))
 
 setup(
     name=cfg["name"],
@@ -22,7 +22,8 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["genlab", "genlab.*"]),
+    package_data={"genlab.lab": ["classifiers/*.safetensors", "classifiers/*.json"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"lab": lab, "test": lab + test},
+    extras_require={"lab": lab, "test": lab + test, "bench": bench},
     entry_points={"console_scripts": ["genlab=genlab.cli:main"], "nbdev": ["genlab=genlab._modidx:d"]},
 )

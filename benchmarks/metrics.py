@@ -1,18 +1,15 @@
 """Metrics of images beside the libraries', equal values next to the times: python benchmarks/metrics.py [--quick]
 
 Both sides get the same input and run in alternating rounds; one unmeasured call of each goes first where a call is short.
-The table is printed, and with the date and versions it replaces the section "Metrics" of benchmarks/README.md.
+With fewer samples than dimensions genlab starts from the features, the others from the covariances; ratios are taken round by round.
 """
 
 import argparse
-import platform
-import re
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pytorch_fid.fid_score
@@ -24,7 +21,6 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from genlab.lab.metrics import FeatureStats, frechet_distance, frechet_from_features, kid, precision_recall, ssim
-from genlab.lab.training import versions
 
 
 class Linalg:
@@ -97,7 +93,7 @@ def set_cases(n: int, d: int, rounds: int) -> list[tuple[str, dict]]:
 
 
 def table(cases: list[tuple[str, dict]]) -> str:
-    lines = ["| metric | code | value | seconds, median (from-to) | time of genlab x |", "|---|---|---|---|---|"]
+    lines = ["| metric | code | value | seconds, median (from-to) | theirs / ours |", "|---|---|---|---|---|"]
     for name, sides in cases:
         ours = sides["genlab"][1]
         for code, (value, seconds) in sides.items():
@@ -108,38 +104,24 @@ def table(cases: list[tuple[str, dict]]) -> str:
     return "\n".join(lines)
 
 
-def write_section(text: str) -> None:
-    "Put the section into the page, in the place of its predecessor."
-    page = Path(__file__).with_name("README.md")
-    old = re.sub(r"\n*## Metrics\n.*?(?=\n## |\Z)", "", page.read_text(), flags=re.S).rstrip() if page.exists() else "# Benchmarks"
-    page.write_text(f"{old}\n\n## Metrics\n\n{text}\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes; prints, writes nothing")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
     args = parser.parse_args()
     sizes = [(100, 128, 3), (300, 128, 3)] if args.quick else [(400, 512, 5), (5_000, 512, 5), (500, 2_048, 2), (5_000, 2_048, 2)]
     cases = []
     for n, d, rounds in sizes:
-        print(f"FID algebra, d = {d}, n = {n} ...", flush=True)
+        print(f"FID algebra, d = {d}, n = {n} ...", flush=True, file=sys.stderr)
         cases.append(fid_case(n, d, rounds))
-    print("the others ...", flush=True)
+    print("the others ...", flush=True, file=sys.stderr)
     cases += [ssim_case(64, 1, 28, 3)] if args.quick else [ssim_case(1_000, 1, 28, 7), ssim_case(256, 3, 64, 7)]
     cases += set_cases(300 if args.quick else 4_000, 64, 3)
     for name, sides in cases:
         mine = sides["genlab"][0]
         for code, (value, _) in sides.items():
             assert np.isclose(value, mine, rtol=1e-4, atol=1e-7), f"{name}: {code} gives {value}, genlab {mine}"
-    text = table(cases)
-    print("\n" + text)
-    if not args.quick:
-        v = versions()
-        packages = ", ".join(f"{p} {version(p)}" for p in ("scipy", "pytorch-fid", "torch-fidelity", "torchmetrics"))
-        write_section(
-            f"{date.today()}, {torch.get_num_threads()} threads on {platform.machine()}, CPU only, Python {v['python']}, torch {v['torch']}, "
-            f"{packages}. The same input for all, rounds in turns; ratios are taken round by round. With fewer samples than dimensions genlab "
-            f"starts from the features, the others from the covariances.\n\n{text}")
+    print(table(cases))
+    print("\nBeside: " + ", ".join(f"{p} {version(p)}" for p in ("scipy", "pytorch-fid", "torch-fidelity", "torchmetrics")) + ".")
 
 
 if __name__ == "__main__":

@@ -2,22 +2,19 @@
 
 Each row is trained in a process of its own, one after another, so that its peak memory is its own.
 The training step of chapter 12_vae is then compared with the same model in a loop as one first writes it.
-The table is printed, and with the date, versions and kind of machine written to benchmarks/README.md.
+Prints the tables.
 """
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
-from datetime import date
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from genlab.lab.training import fit, peak_memory_mb, versions
+from genlab.lab.training import fit, peak_memory_mb
 from genlab.points.colored_pi import load_pi
 from genlab.points.distances import evaluate_points, fit_mixture
 from genlab.points.transformer_vae import CloudVAE, TransformerPointVAEConfig, TransformerPointVAERecipe, train_cloud
@@ -44,7 +41,7 @@ def recipe(recipe_class, config_class, **settings):
     def run(pi, epochs):
         torch.manual_seed(0)
         r = recipe_class(config_class(epochs=epochs, **settings), pi)
-        model, _ = fit(r, pi.points, epochs=epochs, batch_size=100, device="cpu")
+        model, _ = fit(r, pi.points, steps=50 * epochs, batch_size=100)
         return lambda: r.draw(model, N, 0)
 
     return run
@@ -113,7 +110,7 @@ def table(rows: dict[str, dict], rates: dict[str, list[float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 epochs; prints, writes nothing")
+    parser.add_argument("--quick", action="store_true", help="3 epochs")
     parser.add_argument("--one", choices=GENERATORS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     epochs = 3 if args.quick else 100
@@ -122,22 +119,12 @@ def main() -> None:
         return
     rows = {}
     for name in GENERATORS:
-        print(f"{name} ...", end=" ", flush=True)
+        print(f"{name} ...", end=" ", flush=True, file=sys.stderr)
         command = [sys.executable, __file__, "--one", name] + ["--quick"] * args.quick
         rows[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-        print(f"{rows[name]['seconds']:.1f} s", flush=True)
-    print("steps per second ...", flush=True)
-    text = table(rows, steps_per_second(1 if args.quick else 5))
-    print("\n" + text)
-    if not args.quick:
-        v = versions()
-        head = (f"# Benchmarks\n\n`make bench` measures everything below in one run and rewrites this page. "
-                f"Machines differ and are noisy: read ratios, not seconds.\n\n## Coloured pi\n\n{date.today()}, {torch.get_num_threads()} threads "
-                f"on {platform.machine()}, CPU only, "
-                f"Python {v['python']}, torch {v['torch']}, numpy {v['numpy']}, genlab {v['genlab']}. One seed; {N:,} generated points "
-                f"against all pixels of the letter with fresh noise; "
-                f"the yardsticks are those of [11_distances](../nbs/1_points/11_distances.ipynb).\n\n")
-        Path(__file__).with_name("README.md").write_text(head + text + "\n")
+        print(f"{rows[name]['seconds']:.1f} s", flush=True, file=sys.stderr)
+    print("steps per second ...", flush=True, file=sys.stderr)
+    print(table(rows, steps_per_second(1 if args.quick else 5)))
 
 
 if __name__ == "__main__":

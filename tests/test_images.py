@@ -362,16 +362,21 @@ def test_killed_while_decoding_then_the_same_file(celeba, tmp_path_factory):
     assert (decoded / "train_64.npy").read_bytes() == expected and not (decoded / "train_64.partial").exists()
 
 
-@pytest.mark.parametrize("keep", [0, 5, 128, 128 + 12_288 * 9 + 77, -1])
-def test_a_partial_file_of_any_length_is_continued(celeba, monkeypatch, keep):
+@pytest.mark.parametrize("images,rubbish", [(0, 0), (0.3, 0), (3, 0), (9.5, 0), (8, 3.9), (9.5, 1), (24, 4), (24, -5)])
+def test_a_partial_file_of_any_length_is_continued(celeba, monkeypatch, images, rubbish):
+    "`rubbish`: images at its end that a power cut spoiled; negative: too many behind it."
     monkeypatch.setattr(im, "CHUNK", 4)
     im.load_images("celeba", root=celeba)
     path = celeba / "celeba" / "decoded" / "train_64.npy"
-    whole = path.read_bytes()
-    path.with_suffix(".partial").write_bytes(whole[:keep][:-40] + b"\xff" * 40 if keep > 1_000 else whole[:keep])  # its end may be rubbish
-    path.unlink()
-    im.load_images("celeba", root=celeba)
-    assert path.read_bytes() == whole
+    whole, each = path.read_bytes(), 3 * 64 * 64
+    head = len(whole) - 24 * each
+    for extra in (-5, 0, 5):  # the header, too, may be cut
+        left = whole[:head + extra + int(images * each)]
+        spoiled = b"\xff" * int(abs(rubbish) * each)
+        path.with_suffix(".partial").write_bytes(left + spoiled if rubbish < 0 else left[:len(left) - len(spoiled)] + spoiled)
+        path.unlink()
+        im.load_images("celeba", root=celeba)
+        assert path.read_bytes() == whole
 
 
 def test_two_processes_that_start_together(celeba):

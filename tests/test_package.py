@@ -25,6 +25,7 @@ def installed(tmp_path_factory) -> Path:
     wheel = next(work.glob("genlab-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert "genlab/points/vae.py" in names and "genlab/cli.py" in names and not [n for n in names if n.startswith(("tests", "nbs", "tools"))]
+    assert {f"genlab/lab/classifiers/{d}.{end}" for d in ("fashion_mnist", "shapes", "faces") for end in ("safetensors", "json")} <= set(names)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", work / "env"], check=True)
     python = work / "env" / "bin" / "python"
     site = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True)
@@ -42,6 +43,11 @@ def test_import_and_generated_data(installed, tmp_path):
     where, data = call(installed, "-c", code, cwd=tmp_path).splitlines()
     assert str(installed.parent.parent) in where
     assert data == "5000 5 coloured pi"
+
+
+def test_shipped_classifiers_load(installed, tmp_path):
+    code = "import torch; from genlab.lab.metrics import load_extractor as load; print(*load('shapes').features(torch.zeros(2, 3, 32, 32)).shape)"
+    assert call(installed, "-c", code, cwd=tmp_path).split() == ["2", "64"]
 
 
 def test_console_script(installed, tmp_path):

@@ -1,6 +1,5 @@
 "The loop where it hurts: several processes, kills, full disks, NaNs, trackers. Real images, real processes."
 
-import gzip
 import json
 import os
 import random
@@ -22,22 +21,7 @@ from torch import nn
 from genlab import UserError
 from genlab.lab.training import Recipe, create_run, fit, load_checkpoint
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 SMALL = ["--budget", "smoke", "--latent-dim", "4", "--widths", "8", "16", "--steps", "60", "--batch-size", "32", "--components", "2"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    "The first images of the real Fashion-MNIST as a data set of its own, so that a run takes seconds."
-    if not DEBIAN.is_dir():
-        pytest.skip("Debian's package dataset-fashion-mnist is missing")
-    raw = tmp_path_factory.mktemp("data") / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, n in (("train", 1_200), ("t10k", 400)):
-        for kind, head, size in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
-            content = gzip.decompress((DEBIAN / f"{part}-{kind}-ubyte.gz").read_bytes())
-            (raw / f"{part}-{kind}-ubyte").write_bytes(content[:4] + n.to_bytes(4, "big") + content[8:head + n * size])
-    return raw.parent.parent
 
 
 def command(processes: int, *args) -> list[str]:
@@ -50,7 +34,8 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def train(folder: Path, data: Path, *args, processes: int = 1, **kwargs):
-    return subprocess.run(command(processes, "train", *args), cwd=folder, env=environment(data), capture_output=True, text=True, timeout=300, **kwargs)
+    return subprocess.run(command(processes, "train", *args), cwd=folder, env=environment(data), capture_output=True, text=True,
+                          timeout=300, **kwargs)
 
 
 def rows(run: Path) -> np.ndarray:
@@ -60,11 +45,11 @@ def rows(run: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, data):
+def whole(tmp_path_factory, few_images):
     "Runs that nothing disturbed: in one process, in one process with two shards, in two."
     folder = tmp_path_factory.mktemp("runs")
     for name, processes, extra in (("one", 1, []), ("shards", 1, ["--accumulate", "2"]), ("two", 2, [])):
-        done = train(folder, data, "vae", *SMALL, *extra, "--out", name, processes=processes)
+        done = train(folder, few_images, "vae", *SMALL, *extra, "--out", name, processes=processes)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -86,9 +71,9 @@ def test_two_processes_are_one(whole):
     assert not np.allclose(rows(whole / "one")[:, 1], one[:, 1], rtol=1e-5), "other shards have other noise"
 
 
-def test_without_noise_two_processes_are_one_without_shards(tmp_path, data):
+def test_without_noise_two_processes_are_one_without_shards(tmp_path, few_images):
     for name, processes in (("one", 1), ("two", 2)):
-        done = train(tmp_path, data, "ae", *SMALL, "--out", name, processes=processes)
+        done = train(tmp_path, few_images, "ae", *SMALL, "--out", name, processes=processes)
         assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(rows(tmp_path / "two"), rows(tmp_path / "one"), rtol=1e-5, equal_nan=True)
 
@@ -111,45 +96,45 @@ def stop(folder: Path, data: Path, name: str, processes: int, how: int, step: in
 
 
 @pytest.mark.parametrize("processes,reference", [(1, "one"), (2, "two")])
-def test_killed_at_random_moments(whole, tmp_path, data, processes, reference):
+def test_killed_at_random_moments(whole, tmp_path, few_images, processes, reference):
     seed = random.randrange(10**6)
     print("seed of the moments:", seed)  # pytest shows it when the test fails
     for i, step in enumerate(sorted(random.Random(seed).sample(range(3, 55, 3), 3))):
-        stop(tmp_path, data, f"killed{i}", processes, signal.SIGKILL, step)
-        again = train(tmp_path, data, "--resume", f"killed{i}", processes=processes)
+        stop(tmp_path, few_images, f"killed{i}", processes, signal.SIGKILL, step)
+        again = train(tmp_path, few_images, "--resume", f"killed{i}", processes=processes)
         assert again.returncode == 0, again.stderr
         assert_same(tmp_path / f"killed{i}", whole / reference)
 
 
-def test_sigterm_is_a_polite_stop_in_two_processes(whole, tmp_path, data):
-    stop(tmp_path, data, "asked", 2, signal.SIGTERM, 12)
+def test_sigterm_is_a_polite_stop_in_two_processes(whole, tmp_path, few_images):
+    stop(tmp_path, few_images, "asked", 2, signal.SIGTERM, 12)
     saved = load_checkpoint(tmp_path / "asked" / "state")
     assert saved is not None and 12 <= saved["step"] < 60, "it saved where it was"
-    again = train(tmp_path, data, "--resume", "asked", processes=2)
+    again = train(tmp_path, few_images, "--resume", "asked", processes=2)
     assert again.returncode == 0, again.stderr
     assert_same(tmp_path / "asked", whole / "two")
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, tmp_path, data):
+def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, tmp_path, few_images):
     def little_room():  # files may not grow beyond this: what a full disk does, without one
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
-    done = train(tmp_path, data, "vae", *SMALL, "--out", "full", preexec_fn=little_room)
+    done = train(tmp_path, few_images, "vae", *SMALL, "--out", "full", preexec_fn=little_room)
     said = done.stderr.strip().splitlines()
     assert done.returncode == 2 and len(said) == 1 and "--resume" in said[0] and "full" in said[0], done.stderr
     assert not [p for p in (tmp_path / "full").rglob("*") if "writing" in p.name], "no rests of files"
-    again = train(tmp_path, data, "--resume", "full")
+    again = train(tmp_path, few_images, "--resume", "full")
     assert again.returncode == 0, again.stderr
     assert_same(tmp_path / "full", whole / "one")
 
 
-def test_a_read_only_folder_is_a_sentence(tmp_path, data):
+def test_a_read_only_folder_is_a_sentence(tmp_path, few_images):
     if os.geteuid() == 0:  # root may write wherever the file system lets it; here it doesn't
         locked = Path("/sys/kernel")
     else:
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
-    done = train(tmp_path, data, "vae", *SMALL, "--out", str(locked / "run"))
+    done = train(tmp_path, few_images, "vae", *SMALL, "--out", str(locked / "run"))
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and str(locked) in done.stderr
 
 
@@ -202,8 +187,8 @@ def test_a_nan_stops_the_run_and_names_step_and_module(tmp_path, sick, where):
     assert all(torch.equal(v, straight.state_dict()[k]) for k, v in healthy.state_dict().items()), "it goes on as if it had never been sick"
 
 
-def test_a_nan_from_the_command_line(tmp_path, data):
-    done = train(tmp_path, data, "ae", *SMALL, "--lr", "1e30", "--out", "hot")
+def test_a_nan_from_the_command_line(tmp_path, few_images):
+    done = train(tmp_path, few_images, "ae", *SMALL, "--lr", "1e30", "--out", "hot")
     said = done.stderr.strip().splitlines()
     assert done.returncode == 2 and len(said) == 1, done.stderr
     assert "training stopped in step" in said[0] and "lower learning rate" in said[0] and "is that of" in said[0]

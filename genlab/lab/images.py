@@ -379,7 +379,7 @@ def _resume(f, shape: tuple[int, ...]) -> int:  # images that are done
     done = 0
     if f.read(len(head)) == head:
         whole_chunks = (f.seek(0, os.SEEK_END) - len(head)) // each // CHUNK
-        done = max(0, whole_chunks - 1) * CHUNK
+        done = max(0, min(whole_chunks, shape[0] // CHUNK) - 1) * CHUNK
     else:
         f.seek(0)
         f.truncate()

@@ -292,7 +292,7 @@ def _paint(stencil: Stencil, picture: Tensor, lo: int) -> None:  # picture: (m, 
 def _meet(a: Tensor | None, b: Tensor) -> Tensor:
     return b if a is None else torch.minimum(a, b, out=b)
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #fbb0f3fb
+# %% ../../nbs/2_lab/21_synthetic.ipynb #a0bee8ee
 PROBABILITIES = {  # how often each attribute occurs, unless asked otherwise
     "Smiling": 0.5, "Mouth_Open": 0.4, "Eyeglasses": 0.15, "Sunglasses": 0.08, "Hat": 0.1, "Beard": 0.15, "Mustache": 0.12, "Bald": 0.08,
     "Long_Hair": 0.45, "Bangs": 0.2, "Blond": 0.2, "Gray_Hair": 0.1, "Dark_Skin": 0.35, "Rosy_Cheeks": 0.15, "Lipstick": 0.2, "Earrings": 0.15,
@@ -301,7 +301,7 @@ PROBABILITIES = {  # how often each attribute occurs, unless asked otherwise
 ATTRIBUTES = tuple(PROBABILITIES)
 EXCLUSIVE = (("Bald", "Blond", "Gray_Hair"), ("Bald", "Long_Hair"), ("Bald", "Bangs"), ("Eyeglasses", "Sunglasses"))  # at most one of each
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #a0bee8ee
+# %% ../../nbs/2_lab/21_synthetic.ipynb #f2e2062a
 def frequencies(probabilities: dict[str, float] | None = None) -> dict[str, float]:
     "How often each attribute will occur, when these are asked for."
     asked = dict(probabilities or {})
@@ -321,7 +321,7 @@ def frequencies(probabilities: dict[str, float] | None = None) -> dict[str, floa
             result[name] *= min(1, max(0, 1 - fixed) / total) if total else 1
     return result
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #f2e2062a
+# %% ../../nbs/2_lab/21_synthetic.ipynb #5ef41876
 def sample_attributes(
     u: Tensor,             # uniform draws, (n, A)
     p: dict[str, float],   # how often, as given by `frequencies`
@@ -334,7 +334,7 @@ def sample_attributes(
         y[:, j] = (u[:, j] * (1 - taken) < p[name]) & ~y[:, rivals].any(dim=1)
     return y
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #5ef41876
+# %% ../../nbs/2_lab/21_synthetic.ipynb #3f44fa14
 WHITE = torch.ones(3)
 SKIN = torch.tensor([[[1.0, 0.87, 0.77], [0.92, 0.71, 0.55]], [[0.59, 0.40, 0.29], [0.40, 0.25, 0.17]]])  # light, dark: from, to
 HAIR = torch.tensor([[0.08, 0.06, 0.07], [0.17, 0.10, 0.08], [0.36, 0.21, 0.13], [0.47, 0.20, 0.11]])  # only the first two with dark skin
@@ -367,7 +367,7 @@ class _Draw:
     def colour(self, s: tuple[float, float], v: tuple[float, float]) -> Tensor:  # any hue, (n, 3)
         return hsv(self.columns.pop(), self.between(*s), self.between(*v))
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #ec3ba045
+# %% ../../nbs/2_lab/21_synthetic.ipynb #cff47dde
 def _colours(f: SimpleNamespace, draw: _Draw) -> None:
     "Add light and colours to the looks of a block."
     has = {name: f.has[name][:, None] for name in ATTRIBUTES}
@@ -385,7 +385,7 @@ def _colours(f: SimpleNamespace, draw: _Draw) -> None:
     f.lip = torch.where(has["Lipstick"], draw.pick(LIPSTICK), f.skin * torch.tensor([0.84, 0.56, 0.55]) + torch.tensor([0.06, 0.0, 0.02]))
     f.iris, f.frame, f.metal = draw.pick(IRIS), draw.pick(FRAME), draw.pick(METAL)
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #ede0cd27
+# %% ../../nbs/2_lab/21_synthetic.ipynb #c9a1b9bf
 def _looks(u: Tensor, y: Tensor, size: int) -> SimpleNamespace:
     "Everything that differs between the faces of a block, drawn from its die u (n, DRAWS), with the attributes y."
     f = SimpleNamespace(edge=2.3 / size, has={name: y[:, j] for j, name in enumerate(ATTRIBUTES)})
@@ -409,7 +409,7 @@ def _looks(u: Tensor, y: Tensor, size: int) -> SimpleNamespace:
     f.spot = [(draw.between(-0.95, 0.95), draw.between(-0.95, 0.6), draw.between(0.25, 0.6)) for _ in range(3)]
     return f
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #cff47dde
+# %% ../../nbs/2_lab/21_synthetic.ipynb #59f166dd
 def _background(f: SimpleNamespace) -> Iterator[Group]:
     ramp = conic(0.3 * f.light, 0.0, 0.0, 0.25 * f.light, 0.4, 0.4)
     spots = [Layer(mix(f.back, WHITE, 0.55 - 0.25 * k), glow(x, y, r, r, 0.75)) for k, (x, y, r) in enumerate(f.spot)]
@@ -429,13 +429,13 @@ def _shoulders(f: SimpleNamespace) -> Iterator[Group]:
         Layer(f.shirt * 0.65, ellipse(f.dx, 0.795, 0.26, 0.17, e)), Layer(f.skin * 0.86, ellipse(f.dx, 0.765, 0.215, 0.15, e)),
         Layer(f.deep, ellipse(f.dx, 0.765, 0.215, 0.15, e), glow(f.dx, 0.66, 0.3, 0.17))], still=True)
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #f3c7afc4
+# %% ../../nbs/2_lab/21_synthetic.ipynb #4ffd96ee
 def _outline(f: SimpleNamespace, edge: float, grow: float = 0.0) -> tuple[Tensor, ...]:
     "The shape of the head, three conics."
     sheared = (ellipse(0.56 * k, 0.06, f.wide + 0.4 * f.jaw + grow, f.high + grow, edge, k) for k in (f.jaw, -f.jaw))
     return (*sheared, ellipse(0.0, 0.0, f.wide + 0.05 + grow, f.high + 0.035 + grow, edge))
 
-
+# %% ../../nbs/2_lab/21_synthetic.ipynb #555b611c
 def _head(f: SimpleNamespace) -> Iterator[Group]:
     ears = []
     for k in (-1, 1):
@@ -450,7 +450,7 @@ def _head(f: SimpleNamespace) -> Iterator[Group]:
         Layer(f.pale, glow(0.15 * f.light, -0.28, 0.34, 0.24, 0.8)),          # forehead
         Layer(f.pale, glow(0.05 * f.light, 0.54, 0.14, 0.09, 0.35)), *cheeks], clip=_outline(f, f.edge))
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #b28d4973
+# %% ../../nbs/2_lab/21_synthetic.ipynb #17b84b1e
 def _eyes(f: SimpleNamespace) -> Iterator[Group]:
     e, y, ink = f.edge, f.eye_y, torch.tensor([0.10, 0.06, 0.06])
     for k in (-1, 1):
@@ -470,7 +470,7 @@ def _eyes(f: SimpleNamespace) -> Iterator[Group]:
             Layer(WHITE, ellipse(ix + 0.025 * f.light, iy - 0.026, 0.023, 0.023, e))],                     # spark
             clip=tuple(lens(x, y, f.eye_w, f.open, 0.052, e)))
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #d58a14d0
+# %% ../../nbs/2_lab/21_synthetic.ipynb #8af3f8c2
 def _nose(f: SimpleNamespace) -> Iterator[Group]:
     e, w, y = f.edge, f.nose_w, f.nose_y
     yield Group((-0.2, 0.4, -0.25, 0.25), [
@@ -493,7 +493,7 @@ def _beard(f: SimpleNamespace) -> Iterator[Group]:
     yield Group((0.1, 0.55, -0.35, 0.35), [*[Layer(f.hair * 0.9, *half) for half in halves],
                 *[Layer(f.hair_light, *half, glow(k * 0.09, y - 0.015, 0.1, 0.03, 0.8)) for half, k in zip(halves, (-1, 1), strict=True)]], f.has["Mustache"])
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #2b4ab661
+# %% ../../nbs/2_lab/21_synthetic.ipynb #8aebaca2
 def _mouth(f: SimpleNamespace) -> Iterator[Group]:
     e, y, w, middle = f.edge, f.mouth_y, f.mouth_w, f.sag + f.gap
     full = 0.018 * f.has["Lipstick"]
@@ -509,7 +509,7 @@ def _mouth(f: SimpleNamespace) -> Iterator[Group]:
         Layer(torch.tensor([0.85, 0.35, 0.38]), glow(0.0, y + middle, 0.09, 0.06)),
         Layer(torch.tensor([0.98, 0.97, 0.94]), *lens(0.0, y, 0.9 * w, 0.006 - f.sag, f.sag + 0.42 * f.gap, e))], f.has["Mouth_Open"], tuple(inner))
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #4ffd96ee
+# %% ../../nbs/2_lab/21_synthetic.ipynb #22be41f4
 def _hair(f: SimpleNamespace) -> Iterator[Group]:
     e, w = f.edge, f.wide
     for k in (-1, 1):  # long locks in front of the shoulders
@@ -528,10 +528,10 @@ def _hair(f: SimpleNamespace) -> Iterator[Group]:
     fringe = []
     for j, x in enumerate((-0.31, 0.31, -0.11, 0.13)):
         tip = ellipse(x * w / 0.46, -0.50, 0.16, 0.275 - 0.1 * abs(x), e, 0.15 * (1 if x > 0 else -1))
-        fringe += [Layer(f.hair * (0.84 + 0.05 * j), tip), Layer(f.hair_light, tip, glow(x, -0.34, 0.12, 0.12, 0.7))]
+        fringe += [Layer(f.hair * (0.84 + 0.05 * j), tip), Layer(f.hair_light, tip, glow(x, -0.40, 0.16, 0.16, 0.45))]
     yield Group((-0.75, -0.05, -0.65, 0.65), fringe, f.has["Bangs"], (cap, below(-0.62, -0.8, 10 * e)))
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #e5cf7385
+# %% ../../nbs/2_lab/21_synthetic.ipynb #294ef589
 def _glasses(f: SimpleNamespace) -> Iterator[Group]:
     e, x, y = f.edge, f.eye_x, f.eye_y + 0.005
     for name, rx, ry in (("Eyeglasses", 0.165, 0.145), ("Sunglasses", 0.18, 0.15)):
@@ -547,7 +547,7 @@ def _glasses(f: SimpleNamespace) -> Iterator[Group]:
                            Layer(WHITE, glass, ellipse(k * x + 0.04 * f.light, y - 0.04, 0.02, 0.09, 2 * e, -0.6), opacity=0.6)]
         yield Group((-0.3, 0.3, -0.68, 0.68), layers, f.has[name])
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #555b611c
+# %% ../../nbs/2_lab/21_synthetic.ipynb #2eaebed1
 def _worn(f: SimpleNamespace) -> Iterator[Group]:
     yield from _glasses(f)
     e, rings = f.edge, []
@@ -571,8 +571,8 @@ def _worn(f: SimpleNamespace) -> Iterator[Group]:
 STAGES: dict[str, Callable[[SimpleNamespace], Iterator[Group]]] = dict(
     background=_background, shoulders=_shoulders, head=_head, eyes=_eyes, nose=_nose, beard=_beard, mouth=_mouth, hair=_hair, worn=_worn)
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #8af3f8c2
-CHUNK = 64  # faces painted at a time
+# %% ../../nbs/2_lab/21_synthetic.ipynb #f62eb5d7
+CHUNK = 64  # faces of 64 x 64 pixels painted at a time
 
 
 def _face_block(u: Tensor, y: Tensor, size: int, stages: int, x: Tensor) -> None:
@@ -580,13 +580,14 @@ def _face_block(u: Tensor, y: Tensor, size: int, stages: int, x: Tensor) -> None
     f = _looks(u, y, size)
     M = pose(f.sin, f.dx, f.dy, f.scale)
     stencils = [Stencil(group, M, size) for stage in list(STAGES.values())[:stages] for group in stage(f)]
-    for lo in range(0, len(x), CHUNK):
-        picture = f.back[lo : lo + CHUNK, :, None, None].expand(-1, 3, size, size).contiguous()
+    chunk = CHUNK * (64 // size) ** 2  # the same number of pixels
+    for lo in range(0, len(x), chunk):
+        picture = f.back[lo : lo + chunk, :, None, None].expand(-1, 3, size, size).contiguous()
         for stencil in stencils:
             _paint(stencil, picture, lo)
-        x[lo : lo + CHUNK] = picture.mul_(255).round_().clamp_(0, 255)[: len(x) - lo]
+        x[lo : lo + chunk] = picture.mul_(255).round_().clamp_(0, 255)[: len(x) - lo]
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #af0e1a60
+# %% ../../nbs/2_lab/21_synthetic.ipynb #32588099
 def paint_faces(
     y: Tensor,                  # attributes, bool (n, A), in the order of ATTRIBUTES
     seed: int = 0,              # decides everything but the attributes
@@ -611,7 +612,7 @@ def paint_faces(
     _in_parallel(block, len(full) // BLOCK)
     return x
 
-# %% ../../nbs/2_lab/21_synthetic.ipynb #8aebaca2
+# %% ../../nbs/2_lab/21_synthetic.ipynb #f341c9bf
 def make_faces(
     n: int,          # how many
     seed: int = 0,   # the first k faces of a seed are the same for every n

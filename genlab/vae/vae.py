@@ -222,14 +222,15 @@ def likelihood(self: VAERecipe, model: VAE, seed: int) -> dict[str, dict]:
 def elbo_and_bits(model: VAE, data: ImageSet, seed: int = 0) -> dict[str, dict]:  # name: {value, n}
     "The negative ELBO (nats per image) and what it means in bits per dimension."
     discrete, held = isinstance(model.pixels, LogisticPixels), Held(data, model)
-    g = torch.Generator(held.device).manual_seed(seed)
 
     def nats(x):
-        spread = 0 if discrete else (torch.rand(x.shape, generator=g, device=x.device) - 0.5) * 2 / 255
+        spread = 0 if discrete else (torch.rand_like(x) - 0.5) * 2 / 255
         reconstruction, kl = model.terms(x + spread)
         return dict(elbo=reconstruction.mean() + kl.sum(dim=1).mean())
 
-    value = held.mean(nats)["elbo"]
+    with torch.random.fork_rng():  # the same noise each time, and nobody else's is touched
+        torch.manual_seed(seed)
+        value = held.mean(nats)["elbo"]
     bits = bits_per_dim(value, math.prod(data.shape), scale=1 if discrete else 127.5)
     return dict(elbo=dict(value=-value, n=held.n), bits_per_dim=dict(value=float(bits), n=held.n))
 

@@ -1,0 +1,106 @@
+"""What the loop costs, side by side in one run: python benchmarks/loop.py [--quick]
+
+The same VAE (chapter 31's, 16 latents) on the same Fashion-MNIST images in batches of 128: a raw PyTorch loop with nothing but
+the step (index, forward, backward, clip, AdamW), `fit` (which adds noise by step, the average of the weights, the log, a look at
+every gradient), and pythae's trainer around the same network and loss. All take turns in every round; ratios are of times within
+a round. Prints one table.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import tempfile
+import time
+
+import torch
+from pythae.data.datasets import BaseDataset
+from pythae.models import VAE as PeerVAE
+from pythae.models import VAEConfig as PeerConfig
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+from pythae.trainers import BaseTrainer, BaseTrainerConfig
+from torch import nn
+
+from genlab.lab.images import load_images
+from genlab.lab.training import Recipe, batch_index, fit
+from genlab.vae.vae import VAE
+
+BATCH, LATENT = 128, 16
+
+
+class Encoder(BaseEncoder):
+    def __init__(self, vae: VAE):
+        BaseEncoder.__init__(self)
+        self.net, self.head, self.latent_dim = vae.encoder, vae.to_code, LATENT
+
+    def forward(self, x):
+        mu, logvar = self.head(self.net(x).flatten(1)).chunk(2, dim=1)
+        return ModelOutput(embedding=mu, log_covariance=logvar)
+
+
+class Decoder(BaseDecoder):
+    def __init__(self, vae: VAE):
+        BaseDecoder.__init__(self)
+        self.net, self.head, self.shape = vae.decoder, vae.from_code, vae.encoder.out_shape
+
+    def forward(self, z):
+        return ModelOutput(reconstruction=self.net(self.head(z).view(-1, *self.shape)))
+
+
+def make() -> VAE:
+    torch.manual_seed(0)
+    return VAE((1, 28, 28), LATENT, pixels="unit")
+
+
+def raw(data, steps: int) -> float:
+    "Seconds of the plain loop."
+    model = make()
+    opt, start = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True), time.perf_counter()
+    for step in range(steps):
+        loss = model.loss(*data[batch_index(len(data), BATCH, 0, step)])["loss"]
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        opt.zero_grad()
+    return time.perf_counter() - start
+
+
+def ours(data, steps: int) -> float:
+    model = make()
+    start = time.perf_counter()
+    fit(Recipe(model, lr=1e-3), data, steps=steps, batch_size=BATCH)
+    return time.perf_counter() - start
+
+
+def peers(data, steps: int) -> float:
+    model = make()
+    peer = PeerVAE(PeerConfig(input_dim=(1, 28, 28), latent_dim=LATENT), encoder=Encoder(model), decoder=Decoder(model))
+    x = (data.x[:BATCH * steps].float() / 127.5 - 1)
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink), contextlib.redirect_stdout(sink):
+        config = BaseTrainerConfig(output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-3, no_cuda=True)
+        trainer = BaseTrainer(peer, train_dataset=BaseDataset(x, torch.zeros(len(x))), training_config=config)
+        start = time.perf_counter()
+        trainer.train()
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="10 steps, 1 round")
+    args = parser.parse_args()
+    logging.disable(logging.INFO)
+    os.environ["TQDM_DISABLE"] = "1"
+    steps, rounds = (10, 1) if args.quick else (150, 5)
+    data = load_images("fashion_mnist")
+    raw(data, 5), ours(data, 5)
+    times = [(raw(data, steps), ours(data, steps), peers(data, steps)) for _ in range(rounds)]
+    print(f"| loop, {steps} steps, median of {rounds} rounds in turns | ms per step | times the raw loop (range) |\n|---|---|---|")
+    for i, name in enumerate(("raw PyTorch", "`fit`", "pythae's trainer")):
+        ratios = sorted(t[i] / t[0] for t in times)
+        ms = sorted(1e3 * t[i] / steps for t in times)[rounds // 2]
+        print(f"| {name} | {ms:.0f} | {ratios[rounds // 2]:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}) |")
+
+
+if __name__ == "__main__":
+    main()
