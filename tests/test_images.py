@@ -249,8 +249,9 @@ def test_cifar_faults(tmp_path):
     for wrong in (rng.integers(0, 256, (10, 3071), dtype=np.uint8), rng.integers(0, 256, (9, 3072), dtype=np.uint8)):
         path.write_bytes(pickle.dumps({b"data": wrong, b"labels": [1] * 10}, protocol=2))
         assert "expected (N, 3072)" in complaint("cifar10", root=tmp_path)
-    path.write_bytes(pickle.dumps({b"data": np.zeros((10, 3072), np.float32), b"labels": [1] * 10}, protocol=2))
-    assert "not of uint8" in complaint("cifar10", root=tmp_path)
+    for wrong in (np.zeros((10, 3072), np.float32), np.asfortranarray(np.zeros((10, 3072), np.uint8))):
+        path.write_bytes(pickle.dumps({b"data": wrong, b"labels": [1] * 10}, protocol=2))
+        assert "not of uint8 in C order" in complaint("cifar10", root=tmp_path)
     path.write_bytes(pickle.dumps({b"data": np.zeros((10, 3072), np.uint8), b"labels": [11] * 10}, protocol=2))
     assert "classes from 0 to 11; expected 0 to 9" in complaint("cifar10", "train", root=tmp_path)
     path.write_bytes(pickle.dumps([1, 2]))

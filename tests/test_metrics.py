@@ -477,6 +477,9 @@ def inception_file(tmp_path_factory):
             net = inception.fid_inception_v3()
         finally:
             inception.load_state_dict_from_url, torch.nn.Module.load_state_dict = loader, load
+        for module in net.modules():  # PyTorch's default start lets the signal die on its way through 50 layers
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
     torch.save(net.state_dict(), path)
     return path
 
@@ -485,13 +488,14 @@ def test_inception_from_a_local_file_is_pytorch_fids(inception_file, monkeypatch
     from pytorch_fid import inception
 
     eye = inception_extractor(inception_file)
-    x = torch.rand(2, 3, 32, 32, generator=generator()) * 2 - 1
+    x = torch.rand(2, 3, 32, 32, generator=generator()) * torch.tensor([2.0, 0.4])[:, None, None, None] - 1  # a bright and a dark image
     ours = eye.features(x)
     monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *a, **k: torch.load(inception_file, weights_only=True))
     with torch.no_grad():
         theirs = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()((x + 1) / 2)[0][:, :, 0, 0]
-    assert ours.shape == (2, 2048) and eye.name == "pytorch-fid-inception-2048" and ours.std() > 0
-    torch.testing.assert_close(ours, theirs)
+    assert ours.shape == (2, 2048) and eye.name == "pytorch-fid-inception-2048"
+    assert (ours[0] - ours[1]).abs().mean() > 0.01, "features that ignore the image would be equal too"
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert eye.probabilities(x).shape == (2, 1008)
     grey = x[:, :1]
     torch.testing.assert_close(eye.features(grey), eye.features(grey.repeat(1, 3, 1, 1)))
@@ -512,6 +516,21 @@ def test_missing_inception_weights_are_one_sentence_with_the_path(tmp_path, monk
         assert where in str(e.value) and "\n" not in str(e.value)
     with pytest.raises(UserError, match="--data cifar10"):
         load_extractor("cifar10")
+
+
+def test_a_download_is_checked_by_its_hash_and_lands_at_the_usual_place(inception_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    asked = []
+
+    def download(url, dst, hash_prefix=None, progress=True):
+        asked.append((url.rsplit("/", 1)[-1], hash_prefix))
+        Path(dst).write_bytes(inception_file.read_bytes())
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    inception_extractor()
+    inception_extractor()
+    assert asked == [("pt_inception-2015-12-05-6726825d.pth", "6726825d")]
 
 
 def test_weights_at_the_usual_place_are_found_without_a_network(inception_file, tmp_path, monkeypatch):

@@ -71,12 +71,16 @@ gaussian_kl = kl_to_standard_normal  # KL(N(mu, diag(sigma^2)) || N(0, I)); its 
 _WINDOW, _SIGMA = 11, 1.5  # pixels; Wang et al. 2004, section III.B
 
 
+def _windows(n: int, like: Tensor) -> Tensor:  # (n - 10, n)
+    "One Gaussian window per row, each a place further; rows sum to 1."
+    t = torch.arange(n) - torch.arange(n - _WINDOW + 1)[:, None] - _WINDOW // 2
+    g = torch.exp(-0.5 * (t / _SIGMA) ** 2) * (t.abs() <= _WINDOW // 2)
+    return (g / g.sum(dim=1, keepdim=True)).to(like)
+
+
 def _blur(x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H - 10, W - 10)
     "Mean under a Gaussian window, at each place where the window fits."
-    t = torch.arange(_WINDOW, dtype=x.dtype, device=x.device) - _WINDOW // 2
-    g = torch.exp(-0.5 * (t / _SIGMA) ** 2)
-    g = (g / g.sum()).expand(x.shape[1], 1, 1, _WINDOW)
-    return F.conv2d(F.conv2d(x, g, groups=x.shape[1]), g.transpose(2, 3), groups=x.shape[1])
+    return _windows(x.shape[2], x) @ x @ _windows(x.shape[3], x).T
 
 
 def _ssim_maps(a: Tensor, b: Tensor, padding: str) -> tuple[Tensor, Tensor]:  # similarity, contrast; (B, C, H', W') each
@@ -84,10 +88,10 @@ def _ssim_maps(a: Tensor, b: Tensor, padding: str) -> tuple[Tensor, Tensor]:  # 
     a, b, c1, c2 = (a + 1) / 2, (b + 1) / 2, 0.01**2, 0.03**2
     if padding == "reflect":
         a, b = (F.pad(x, (_WINDOW // 2,) * 4, mode="reflect") for x in (a, b))
-    mu_a, mu_b, aa, bb, ab = _blur(torch.cat([a, b, a * a, b * b, a * b])).split(len(a))
-    var_a, var_b, cov = (aa - mu_a**2).clamp(min=0), (bb - mu_b**2).clamp(min=0), ab - mu_a * mu_b
-    contrast = (2 * cov + c2) / (var_a + var_b + c2)
-    return (2 * mu_a * mu_b + c1) / (mu_a**2 + mu_b**2 + c1) * contrast, contrast
+    mu_a, mu_b, squares, product = _blur(torch.cat([a, b, a * a + b * b, a * b])).split(len(a))
+    mu_product, mu_squares = mu_a * mu_b, mu_a**2 + mu_b**2
+    contrast = (2 * (product - mu_product) + c2) / ((squares - mu_squares).clamp(min=0) + c2)
+    return (2 * mu_product + c1) / (mu_squares + c1) * contrast, contrast
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #0041a6b6
 def _check_windows(a: Tensor, b: Tensor, padding: str) -> None:
@@ -404,9 +408,11 @@ def frechet_distance(
     b: FeatureStats,
 ) -> float:  # in squared units of the features
     "Squared Frechet distance of two Gaussians (Dowson and Landau 1982). Sees means and covariances only; biased upwards, by about 1/n."
-    values, vectors = torch.linalg.eigh(a.cov)
-    r = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    trace_of_root = torch.linalg.eigvalsh(r @ b.cov @ r).clamp(min=0).sqrt().sum()
+    r, singular = torch.linalg.cholesky_ex(a.cov)
+    if singular:
+        values, vectors = torch.linalg.eigh(a.cov)
+        r = vectors * values.clamp(min=0).sqrt()
+    trace_of_root = torch.linalg.eigvalsh(r.T @ b.cov @ r).clamp(min=0).sqrt().sum()
     return ((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace_of_root).item()
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #c23490da

@@ -62,7 +62,7 @@ def rows_of(
     return fig
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #9cd2f36f
-def scatter(ax: Axes, z: Tensor, y: Tensor, names: tuple[str, ...], size: float = 4) -> None:
+def scatter(ax: Axes, z: Tensor, y: Tensor, names: tuple[str, ...], size: float = 10) -> None:
     "Points (N, 2) coloured by class (N,), in an order that hides no class."
     z, y = z.detach().cpu(), y.cpu()
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))

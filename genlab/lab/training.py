@@ -230,33 +230,42 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
     return model.eval()
 
 # %% ../../nbs/2_lab/23_training.ipynb #96c4c019
+def _curve(ax, log: list[dict], name: str, steps: int) -> None:
+    "One part of the loss, and the same on held-out data where it was measured."
+    for key, style, label in ((name, "-", "training"), (f"val_{name}", ".-", "held out")):
+        points = [(row["step"], row[key]) for row in log if row.get(key) is not None]
+        if points:
+            ax.plot(*zip(*points, strict=True), style, label=label)
+    ax.set(xlabel="step", ylabel="per sample", title=name, xlim=(0, steps))
+    values = sorted(row[name] for row in log[max(1, len(log) // 20):])  # the first steps may tower over all others
+    if values:
+        margin = 0.05 * (values[-1] - values[0]) + 1e-3
+        ax.set_ylim(values[0] - margin, values[-1] + margin)
+    if len(ax.lines) > 1:
+        ax.legend(fontsize=8)
+
+# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
 def plot_log(
     log: list[dict],
     steps: int,
-    picture: np.ndarray | None = None,  # uint8 (H, W, 3), shown beside the curves
+    picture: np.ndarray | None = None,  # uint8 (H, W, 3), shown under the curves
 ) -> Figure:
-    "The parts of the loss over the steps, one panel each; what was measured on held-out data (`val_...`) joins its part's panel."
+    "The parts of the loss over the steps, one panel each, with what was measured on held-out data (`val_...`)."
     names = [k for k in log[0] if k != "step" and not k.startswith("val_")] if log else []
-    fig = Figure(figsize=(3.2 * max(1, len(names) + (picture is not None)), 2.6), layout="constrained")
-    axs = fig.subplots(1, max(1, len(names) + (picture is not None)), squeeze=False)[0]
-    for ax, name in zip(axs, names, strict=False):
-        for key, style in ((name, "-"), (f"val_{name}", ".-")):
-            points = [(row["step"], row[key]) for row in log if row.get(key) is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), style, label="held out" if style == ".-" else "training")
-        ax.set(xlabel="step", ylabel="per sample", title=name, xlim=(0, steps))
-        values = sorted(row[name] for row in log[max(1, len(log) // 20):])  # the first steps may tower over all others
-        if values:
-            margin = 0.05 * (values[-1] - values[0]) + 1e-3
-            ax.set_ylim(values[0] - margin, values[-1] + margin)
-        if len(ax.lines) > 1:
-            ax.legend(fontsize=8)
-    if picture is not None:
-        axs[-1].imshow(picture)
-        axs[-1].set(xticks=[], yticks=[], title=f"step {log[-1]['step']}")
+    columns, below = max(1, len(names)), [] if picture is None else [picture]
+    width = max(3.2 * columns, 6.4 * len(below))
+    heights = [2.6, *(0.9 * width * p.shape[0] / p.shape[1] + 0.4 for p in below)]
+    fig = Figure(figsize=(width, sum(heights)), layout="constrained")
+    layout = fig.add_gridspec(len(heights), columns, height_ratios=heights)
+    for i, name in enumerate(names):
+        _curve(fig.add_subplot(layout[0, i]), log, name, steps)
+    for p in below:
+        ax = fig.add_subplot(layout[1, :])
+        ax.imshow(p, interpolation="nearest")
+        ax.set(xticks=[], yticks=[], title=f"step {log[-1]['step']}")
     return fig
 
-# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
+# %% ../../nbs/2_lab/23_training.ipynb #6aa6380e
 def animate(
     frames: list[Path],   # pictures, in order
     path: Path,           # the .gif to write
@@ -267,7 +276,7 @@ def animate(
     durations = [milliseconds] * (len(pictures) - 1) + [10 * milliseconds]
     write_atomically(path, lambda p: pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=durations, loop=0))
 
-# %% ../../nbs/2_lab/23_training.ipynb #496b49e9
+# %% ../../nbs/2_lab/23_training.ipynb #355e1047
 def peak_memory_mb() -> float:
     "Peak resident memory of this process so far, in megabytes."
     if sys.platform == "win32":
@@ -287,7 +296,7 @@ def write_metrics(out: Path, metrics: dict) -> None:
     "metrics.json: values with n and interval, and what they cost."
     write_atomically(out / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
 
-# %% ../../nbs/2_lab/23_training.ipynb #352a60ce
+# %% ../../nbs/2_lab/23_training.ipynb #99ef4aa3
 @contextmanager
 def note_interrupt() -> Iterator[threading.Event]:
     "Ctrl-C or SIGTERM sets the event instead of ending the process, once; only the main thread can do this."
@@ -312,7 +321,7 @@ def note_interrupt() -> Iterator[threading.Event]:
     finally:
         restore()
 
-# %% ../../nbs/2_lab/23_training.ipynb #bb3e9602
+# %% ../../nbs/2_lab/23_training.ipynb #ddd5c7a7
 class NonFiniteError(ArithmeticError):
     "A gradient became NaN or infinite; nothing has been changed by it."
 
@@ -326,7 +335,7 @@ def guard(optimizer: torch.optim.Optimizer) -> None:
 
     optimizer.register_step_pre_hook(look)
 
-# %% ../../nbs/2_lab/23_training.ipynb #513096eb
+# %% ../../nbs/2_lab/23_training.ipynb #5d9a0be6
 def first_nonfinite(
     model: nn.Module,
     again: Callable[[], None],  # does the step once more; may raise NonFiniteError
@@ -351,7 +360,7 @@ def first_nonfinite(
             handle.remove()
     return found[0] if found else None
 
-# %% ../../nbs/2_lab/23_training.ipynb #d8d57f03
+# %% ../../nbs/2_lab/23_training.ipynb #84557040
 class LiveFigure:
     "Shows a figure in a notebook and replaces it in place; does nothing elsewhere."
 
@@ -372,7 +381,7 @@ class LiveFigure:
         elif shell is not None and last:  # a test or a script: one figure, at the end
             display(fig)
 
-# %% ../../nbs/2_lab/23_training.ipynb #2dadb4df
+# %% ../../nbs/2_lab/23_training.ipynb #cf44da0b
 @dataclass
 class Run:
     "One call of `fit`: what it trains, on what, for how long, with which devices."
@@ -389,7 +398,7 @@ class Run:
     pictures: int
     live: LiveFigure | None
 
-# %% ../../nbs/2_lab/23_training.ipynb #b235fa03
+# %% ../../nbs/2_lab/23_training.ipynb #6d30133d
 @patch
 def step_once(self: Run) -> list[dict[str, Tensor]]:
     "One step of the recipe on this process's shards of the batch; the parts of the loss for each."
@@ -403,7 +412,7 @@ def step_once(self: Run) -> list[dict[str, Tensor]]:
             parts.append(self.recipe.step(self.data[shards[shard]], step / self.steps))
     return parts
 
-# %% ../../nbs/2_lab/23_training.ipynb #f4389cc5
+# %% ../../nbs/2_lab/23_training.ipynb #56720607
 @patch
 def validate(self: Run) -> dict[str, float]:
     "The averaged model on held-out data; its weights are kept if the first number is the lowest so far."
@@ -418,7 +427,7 @@ def validate(self: Run) -> dict[str, float]:
         progress.best = dict(value=first, step=progress.step, weights=weights)
     return values
 
-# %% ../../nbs/2_lab/23_training.ipynb #ce3c13a7
+# %% ../../nbs/2_lab/23_training.ipynb #3d905540
 @patch
 def report(self: Run) -> None:
     "log.csv and a picture of samples in the run folder, the live figure in a notebook."
@@ -434,7 +443,7 @@ def report(self: Run) -> None:
     if self.live is not None:
         self.live.show(plot_log(progress.log, self.steps, picture), last=progress.step == self.steps)
 
-# %% ../../nbs/2_lab/23_training.ipynb #f8d8a435
+# %% ../../nbs/2_lab/23_training.ipynb #196abcb9
 @patch
 def end_row(self: Run, shown: bool, asked: bool) -> bool:  # should the loop stop?
     "Close a row of the log; at the moments that are shown, validate and report."
@@ -445,7 +454,7 @@ def end_row(self: Run, shown: bool, asked: bool) -> bool:  # should the loop sto
         self.report()
     return asked if a.num_processes == 1 else bool(a.reduce(torch.tensor(float(asked), device=a.device), "sum") > 0)
 
-# %% ../../nbs/2_lab/23_training.ipynb #ebedcc2f
+# %% ../../nbs/2_lab/23_training.ipynb #1a991f1e
 @patch
 def loop(self: Run) -> None:
     "Steps, rows of the log, checkpoints, until all is done or somebody asks to stop."
@@ -466,7 +475,7 @@ def loop(self: Run) -> None:
             if stop and not last:
                 raise KeyboardInterrupt(f"stopped after step {p.step} of {self.steps}")
 
-# %% ../../nbs/2_lab/23_training.ipynb #b10f0ad2
+# %% ../../nbs/2_lab/23_training.ipynb #fc08ef99
 @patch
 def explain_nonfinite(self: Run) -> UserError:
     "Which step and which module it was, what is left, what to do."
@@ -478,7 +487,7 @@ def explain_nonfinite(self: Run) -> UserError:
     return UserError(f"training stopped in step {self.progress.step + 1}: a gradient is NaN or infinite; {where}. "
                      f"The weights were not changed by it.{kept} Train again with a lower learning rate.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #b2a4f79c
+# %% ../../nbs/2_lab/23_training.ipynb #a30c417e
 def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[str], out: Path | None) -> Accelerator:
     "The device, precision, processes and trackers of a run, checked."
     cuda = torch.cuda.is_available()
@@ -496,7 +505,7 @@ def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[st
     a.init_trackers("genlab")
     return a
 
-# %% ../../nbs/2_lab/23_training.ipynb #a30c417e
+# %% ../../nbs/2_lab/23_training.ipynb #47a5f391
 def fit(
     recipe,                      # has model, optimizers, step(batch, t); may have picture, validate, finish
     data,                        # indexed by a LongTensor: an ImageSet, a tensor, or anything that acts so
@@ -521,7 +530,7 @@ def fit(
     recipe.model, recipe.optimizers = model, progress.optimizers
     return _averaged(recipe, progress, seed), progress
 
-# %% ../../nbs/2_lab/23_training.ipynb #47a5f391
+# %% ../../nbs/2_lab/23_training.ipynb #86b39b17
 def _train(run: Run, compile: bool) -> None:
     "Continue from a checkpoint if there is one, prepare model and optimisers for the processes, loop."
     recipe, a = run.recipe, run.accelerator

@@ -9,6 +9,7 @@ __all__ = ['principal_components', 'AutoEncoder', 'CodeDensity', 'AutoEncoderCon
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from .. import UserError
 from ..lab.images import ImageSet, to_float
 from ..lab.layers import ConvDecoder, ConvEncoder
-from ..lab.pictures import Held, MeasuredRecipe
+from ..lab.pictures import Held, MeasuredRecipe, grid
 from ..points.distances import GaussianMixture, fit_mixture
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #3b60b807
@@ -159,6 +160,13 @@ class AutoEncoderRecipe(MeasuredRecipe):
     def validate(self, model: AutoEncoder) -> dict[str, float]:
         "The loss on 1000 held-out images."
         return Held(self.splits["validation"], model, 1_000).mean(model.loss)
+
+    @torch.no_grad()
+    def picture(self, model: AutoEncoder, seed: int) -> np.ndarray:
+        "32 held-out images, each above its reconstruction (codes have no density yet that could be sampled)."
+        x = to_float(self.splits["validation"].x[:32])
+        back = model.reconstruct(x.to(next(model.parameters()).device)).cpu()
+        return grid(torch.cat([x[:16], back[:16], x[16:], back[16:]]), columns=16, scale=2)
 
     @torch.no_grad()
     def finish(self, model: AutoEncoder, seed: int) -> None:
