@@ -7,6 +7,7 @@ Modules that load PyTorch are imported inside functions, so that `genlab --help`
 import argparse
 import dataclasses
 import importlib
+import importlib.util
 import sys
 import time
 import typing
@@ -182,7 +183,8 @@ def train(argv: list[str]) -> None:
               "\n`genlab train MODEL --help` explains the options of a model; --resume continues a run that was stopped or killed.")
         return
     settings, out = settings_from(name, argv[1:])
-    recipe = build(settings)  # bad data or settings say so before a folder is made
+    recipe = build(settings)
+    check_run(settings, recipe)  # bad data or settings say so before a folder is made
     carry_out(make_run(out, settings), settings, recipe)
 
 
@@ -207,12 +209,31 @@ def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
     ], namespace={"__doc__": config_class.__doc__})
     chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
     run, model = chosen.run, check_config(chosen.model)
+    if not 0 <= run.seed < 2**40:
+        raise UserError(f"--seed is {run.seed}; expected a whole number from 0 to {2**40 - 1}.")
     if getattr(run, "accumulate", 1) < 1:
         raise UserError(f"--accumulate is {run.accumulate}; it must be at least 1.")
     plain = {k: str(v.resolve()) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in vars(run).items()}
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(model).items()}
     settings = dict(model=name) | plain | dict(budget=budget, config=values)
     return {k: v for k, v in settings.items() if k != "out"}, run.out
+
+
+def check_run(settings: dict, recipe) -> None:
+    "What would fail only later, when the run folder is there or after hours of training."
+    import os
+
+    for tracker in settings.get("trackers", []):
+        if importlib.util.find_spec(tracker) is None:
+            raise UserError(f"the tracker {tracker} is not installed. Install it with `pip install {tracker}`, or leave it out.")
+    accumulate, shards = settings.get("accumulate", 1), settings.get("accumulate", 1) * int(os.environ.get("WORLD_SIZE", 1))
+    batch = min(recipe.config.batch_size, len(recipe.data))
+    if batch % shards:
+        raise UserError(f"a batch of {batch} can't be cut into {shards} equal shards (processes times accumulate {accumulate}). "
+                        f"Choose a --batch-size that is a multiple of {shards}.")
+    if MODELS[settings["model"]][2] == "images":
+        if min(recipe.data.shape[1:]) < 11:
+            raise UserError(f"--size is {min(recipe.data.shape[1:])}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
 
 
 def make_run(out: Path | None, settings: dict) -> Path:
@@ -232,7 +253,8 @@ def build(settings: dict):
     "The recipe that a run's settings describe, on its data."
     import torch
 
-    missing = [key for key in ("seed", "budget", "config") if key not in settings]
+    kind = MODELS[settings["model"]][2] if settings["model"] in MODELS else None
+    missing = [key for key in ("seed", "budget", "config", *(["data"] if kind == "images" else [])) if key not in settings]
     if missing:
         raise UserError(f"config.yaml lacks {', '.join(missing)}. Put the file back as `genlab train` wrote it.")
     config, recipe_class = config_of(settings)
@@ -283,7 +305,7 @@ def carry_out(out: Path, settings: dict, recipe) -> None:
         model, progress = fit(recipe, recipe.data, steps=steps, batch_size=c.batch_size, seed=seed, out=out,
                               **{k: settings[k] for k in ("accumulate", "compile", "trackers") if k in settings})
     except KeyboardInterrupt as e:
-        raise KeyboardInterrupt(f"{e}. Continue with: genlab train --resume {out}") from None
+        raise KeyboardInterrupt(f"{str(e) or 'stopped'}. Continue with: genlab train --resume {out}") from None
     if not state.is_main_process:
         return
     save_weights(out / "model.safetensors", model)

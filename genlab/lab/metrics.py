@@ -112,7 +112,7 @@ def ssim(
     _check_windows(a, b, padding)
     return _ssim_maps(a, b, padding)[0].flatten(1).mean(dim=1)
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #aec6781d
+# %% ../../nbs/2_lab/24_metrics.ipynb #d4bdb633
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 
 
@@ -140,7 +140,7 @@ def ms_ssim(
         a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
     return value
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #621a22b0
+# %% ../../nbs/2_lab/24_metrics.ipynb #5775e16d
 def bits_per_dim(
     nats: Tensor | float,  # negative log-likelihood per sample, in nats
     dims: int,             # numbers per sample, C * H * W
@@ -149,7 +149,7 @@ def bits_per_dim(
     "nats / (D ln 2) + log2(scale). Says little about how samples look."
     return nats / (dims * math.log(2)) + math.log2(scale)
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #c635f6d1
+# %% ../../nbs/2_lab/24_metrics.ipynb #81f80c15
 class SmallClassifier(nn.Module):
     "Four convolutions and a hidden layer, which is our ruler. Reads images of any size, of one number of channels."
 
@@ -173,7 +173,7 @@ class SmallClassifier(nn.Module):
         "Logits of classes, or of attributes."
         return self.head(self.features(x))
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #ceaae9c0
+# %% ../../nbs/2_lab/24_metrics.ipynb #246c3298
 def fit_classifier(
     data: ImageSet,
     epochs: int = 12,
@@ -197,7 +197,7 @@ def fit_classifier(
             schedule.step()
     return net.eval()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #246c3298
+# %% ../../nbs/2_lab/24_metrics.ipynb #859f5feb
 @torch.no_grad()
 def accuracy(
     net: SmallClassifier,
@@ -210,7 +210,7 @@ def accuracy(
         right.append((net(x) > 0) == y if y.dtype == torch.bool else net(x).argmax(dim=1) == y)
     return torch.cat(right).float().mean().item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #81364acd
+# %% ../../nbs/2_lab/24_metrics.ipynb #75190e4c
 def train_classifier(
     name: str,              # of a data set: fashion_mnist, shapes, faces, mnist, cifar10, celeba
     out: str | Path = ".",  # folder for NAME.safetensors and NAME.json
@@ -231,7 +231,7 @@ def train_classifier(
     (out / f"{data.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return out / f"{data.name}.safetensors"
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #ea5cd5dd
+# %% ../../nbs/2_lab/24_metrics.ipynb #55b43311
 class Extractor:
     "A fixed network that turns images into features and probabilities, with the name that every result carries."
 
@@ -261,7 +261,7 @@ class Extractor:
                 f"but got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}. Use the extractor of this data set, or convert the images.")
         return self.net.features(x)
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #55b43311
+# %% ../../nbs/2_lab/24_metrics.ipynb #d7514637
 @patch
 @torch.no_grad()
 def classify(
@@ -281,7 +281,7 @@ def probabilities(
     "Probabilities of a batch of images."
     return self.classify(self.features(x))
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #5bda5d09
+# %% ../../nbs/2_lab/24_metrics.ipynb #00c5248f
 class _Inception(nn.Module):
     "pytorch-fid's network behind our two names; grey images are repeated to three channels."
 
@@ -309,7 +309,7 @@ def _inception_state(path: str | Path | None, url: str) -> dict:
     except (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError):  # what a file of something else can cause
         raise UserError(f"{where} is not a file of PyTorch weights. Download it again from {url}.") from None
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #00c5248f
+# %% ../../nbs/2_lab/24_metrics.ipynb #197633a8
 def inception_extractor(
     path: str | Path | None = None,  # a local copy of pytorch-fid's weights; by default its usual place, downloaded if missing
 ) -> Extractor:
@@ -329,7 +329,7 @@ def inception_extractor(
     finally:
         inception.load_state_dict_from_url = loader
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #ad15d767
+# %% ../../nbs/2_lab/24_metrics.ipynb #559fed20
 _SHIPPED = Path(genlab.__file__).parent / "lab" / "classifiers"
 
 
@@ -354,7 +354,7 @@ def load_extractor(
                         "Make both with `python -m genlab.lab.metrics --data NAME`.") from None
     return Extractor(net, record["name"], record["config"]["dim"], (record["config"]["channels"],), record["attributes"], record)
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #21e71378
+# %% ../../nbs/2_lab/24_metrics.ipynb #ad0246f7
 class FeatureStats:
     "Number, mean and scatter of features that come in batches; in float64, in memory d^2 whatever their number."
 
@@ -383,7 +383,7 @@ class FeatureStats:
         self.n, self.mean = n, self.mean + delta * (other.n / n)
         return self
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #ad0246f7
+# %% ../../nbs/2_lab/24_metrics.ipynb #7b620c33
 @patch(as_prop=True)
 def cov(self: FeatureStats) -> Tensor:  # float64 (d, d)
     "Covariance, divided by n - 1."
@@ -402,7 +402,7 @@ def feature_stats(
         stats.update(extractor.features(to_float(x)))
     return stats
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #f3c8d635
+# %% ../../nbs/2_lab/24_metrics.ipynb #d441f421
 def frechet_distance(
     a: FeatureStats,
     b: FeatureStats,
@@ -415,7 +415,7 @@ def frechet_distance(
     trace_of_root = torch.linalg.eigvalsh(r.T @ b.cov @ r).clamp(min=0).sqrt().sum()
     return ((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace_of_root).item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #c23490da
+# %% ../../nbs/2_lab/24_metrics.ipynb #31dfba42
 def frechet_from_features(
     fa: Tensor,  # (n, d)
     fb: Tensor,  # (m, d)
@@ -428,7 +428,7 @@ def frechet_from_features(
     trace_of_root = torch.linalg.svdvals(xa @ xb.T).sum()
     return ((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace_of_root).item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #f17b42a5
+# %% ../../nbs/2_lab/24_metrics.ipynb #40096d3b
 def _kernel_sum(a: Tensor, b: Tensor, chunk: int = 1_000) -> Tensor:
     "Sum over all pairs of (x.y / d + 1)^3, a thousand rows at a time."
     k = lambda part: part @ b.T / a.shape[1] + 1  # noqa: E731
@@ -447,7 +447,7 @@ def kid(
     within = (_kernel_sum(a, a) - itself[0]) / (n * (n - 1)) + (_kernel_sum(b, b) - itself[1]) / (m * (m - 1))
     return (within - 2 * _kernel_sum(a, b) / (n * m)).item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #b932e55e
+# %% ../../nbs/2_lab/24_metrics.ipynb #525265c0
 def kid_subsets(
     fa: Tensor,         # (n, d)
     fb: Tensor,         # (m, d)
@@ -460,7 +460,7 @@ def kid_subsets(
     draw = lambda f: f[torch.randperm(len(f), generator=g)[:size].to(f.device)]  # noqa: E731
     return torch.tensor([kid(draw(fa), draw(fb)) for _ in range(subsets)], dtype=torch.float64)
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #9ec944f0
+# %% ../../nbs/2_lab/24_metrics.ipynb #b2ebf1b1
 def inception_score(
     probs: Tensor,    # class probabilities of generated images, (n, K); rows sum to 1
     splits: int = 1,  # consecutive parts, whose scores are averaged
@@ -470,7 +470,7 @@ def inception_score(
     information = [(torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean() for p in parts]
     return torch.stack(information).exp().mean().item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #8c1d7eda
+# %% ../../nbs/2_lab/24_metrics.ipynb #7a7a84ae
 def _radii(x: Tensor, k: int) -> Tensor:
     "Distance of each row to its k-th nearest other row, (n,)."
     return torch.cat([torch.cdist(part, x).topk(k + 1, largest=False).values[:, -1] for part in x.split(1_000)])
@@ -492,7 +492,7 @@ def _for_balls(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
         raise UserError(f"{k} neighbours need more than {k} samples on both sides, but there are {len(real)} and {len(fake)}. Draw more.")
     return tuple((f.cpu() if f.device.type == "mps" else f).double() for f in (real, fake))
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #7a7a84ae
+# %% ../../nbs/2_lab/24_metrics.ipynb #52fa346d
 def precision_recall(
     real: Tensor,  # features, (n, d)
     fake: Tensor,  # features, (m, d); take n = m: more centres, larger manifold
@@ -504,7 +504,7 @@ def precision_recall(
     recall = (_inside(real, fake, _radii(fake, k))[0] > 0).double().mean()
     return precision.item(), recall.item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #426e0463
+# %% ../../nbs/2_lab/24_metrics.ipynb #0fcf57c5
 def density_coverage(
     real: Tensor,  # features, (n, d)
     fake: Tensor,  # features, (m, d)
@@ -515,7 +515,7 @@ def density_coverage(
     count, held = _inside(fake, real, _radii(real, k))
     return count.double().mean().item() / k, held.double().mean().item()
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #a693ca8f
+# %% ../../nbs/2_lab/24_metrics.ipynb #5abfbaf0
 def _judge(ref: Tensor, f: Tensor, extractor: Extractor, few: int = 5_000) -> dict[str, tuple[float, int]]:
     "Value and n of each metric of features against the reference's."
     n, r, s = len(f), ref[:few], f[:few]
@@ -531,7 +531,7 @@ def _extract(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:
     "Features of uint8 images, in batches."
     return torch.cat([extractor.features(to_float(part.to(device))) for part in x.split(500)])
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #5abfbaf0
+# %% ../../nbs/2_lab/24_metrics.ipynb #9648f2cc
 def evaluate_images(
     real: ImageSet,      # real images that the model was not trained on; at least twice as many as fakes, or fewer fakes are used
     fake: Tensor,        # generated images, uint8 (N, C, H, W); computed on their device
@@ -551,7 +551,7 @@ def evaluate_images(
     value, floor = _judge(ref, made, extractor), _judge(ref, other, extractor)
     return {k: dict(value=value[k][0], floor=floor[k][0], n=value[k][1], extractor=extractor.name) for k in value}
 
-# %% ../../nbs/2_lab/24_metrics.ipynb #8f69b4fc
+# %% ../../nbs/2_lab/24_metrics.ipynb #a1bec083
 if __name__ == "__main__" and "get_ipython" not in globals():  # run as a command, not in a notebook
     parser = argparse.ArgumentParser(description="Train the small classifier whose features measure the images of a data set.")
     parser.add_argument("--data", required=True, help="fashion_mnist, shapes, faces, mnist, cifar10 or celeba")

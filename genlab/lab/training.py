@@ -13,13 +13,14 @@ import errno
 import json
 import os
 import platform
+import shutil
 import signal
 import sys
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -126,7 +127,7 @@ def count(self: Progress, shards: list[dict[str, Tensor]]) -> None:
     self.ema.update_parameters(self.model)
     self.step, self.summed = self.step + 1, self.summed + 1
     for parts in shards:
-        self.sums = {name: self.sums.get(name, 0.0) + value.detach().float() / len(shards) for name, value in parts.items()}
+        self.sums |= {name: self.sums.get(name, 0.0) + value.detach().float() / len(shards) for name, value in parts.items()}
 
 
 @patch
@@ -149,8 +150,10 @@ def write_atomically(
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as e:  # libraries report a full disk in their own ways
+    except BaseException as e:
         temporary.unlink(missing_ok=True)
+        if not isinstance(e, OSError | RuntimeError | SafetensorError):  # libraries report a full disk in these ways
+            raise
         reason = (e.strerror if isinstance(e, OSError) else None) or str(e).splitlines()[0]
         raise OSError(getattr(e, "errno", None) or errno.EIO, reason, str(path)) from e
 
@@ -192,7 +195,11 @@ def create_run(
     temporary = out.with_name(f".{out.name}.making-{os.getpid()}")
     (temporary / "samples").mkdir(parents=True)
     (temporary / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    temporary.rename(out)
+    try:
+        temporary.rename(out)
+    except OSError:  # another process was faster
+        shutil.rmtree(temporary)
+        raise UserError(f"{out} was made by another run at the same moment. Start again, or choose another --out.") from None
     return out
 
 # %% ../../nbs/2_lab/23_training.ipynb #96c2a5a0
@@ -326,14 +333,14 @@ class NonFiniteError(ArithmeticError):
     "A gradient became NaN or infinite; nothing has been changed by it."
 
 
-def guard(optimizer: torch.optim.Optimizer) -> None:
+def guard(optimizer: torch.optim.Optimizer):  # a handle; .remove() ends the watch
     "Make an optimiser refuse gradients that aren't finite."
     def look(opt, args, kwargs):
         gradients = [p.grad for group in opt.param_groups for p in group["params"] if p.grad is not None]
         if gradients and not nn.utils.get_total_norm(gradients).isfinite():
             raise NonFiniteError("a gradient is not finite")
 
-    optimizer.register_step_pre_hook(look)
+    return optimizer.register_step_pre_hook(look)
 
 # %% ../../nbs/2_lab/23_training.ipynb #5d9a0be6
 def first_nonfinite(
@@ -408,7 +415,7 @@ def step_once(self: Run) -> list[dict[str, Tensor]]:
     shards = index.view(a.num_processes * mine, -1)
     for shard in range(a.process_index * mine, (a.process_index + 1) * mine):
         reseed(self.seed, step, shard)
-        with a.accumulate(self.recipe.model) if mine > 1 else nullcontext():
+        with a.accumulate(self.recipe.model):
             parts.append(self.recipe.step(self.data[shards[shard]], step / self.steps))
     return parts
 
@@ -422,7 +429,7 @@ def validate(self: Run) -> dict[str, float]:
     reseed(self.seed, progress.step, shard=2**32 - 1)  # the same draws in every process
     values = {f"val_{name}": float(value) for name, value in self.recipe.validate(model).items()}
     first = next(iter(values.values()))
-    if progress.best is None or first < progress.best["value"]:
+    if progress.best is None or not first >= progress.best["value"]:  # so that a NaN never stays
         weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         progress.best = dict(value=first, step=progress.step, weights=weights)
     return values
@@ -480,8 +487,9 @@ def loop(self: Run) -> None:
 def explain_nonfinite(self: Run) -> UserError:
     "Which step and which module it was, what is left, what to do."
     self.recipe.model.zero_grad()
+    self.accelerator.unwrap_model(self.recipe.model)._compiled_call_impl = None  # compiled code doesn't call hooks
     module = first_nonfinite(self.accelerator.unwrap_model(self.recipe.model), self.step_once)
-    where = f"the first output that is not finite is that of {module}" if module else "all outputs are finite, so it is the loss or its gradient"
+    where = f"the first output that is not finite is that of {module}" if module else "all outputs are finite, so it is the loss, its gradient, or another process"
     saved = sorted((self.out / "state").glob("[0-9]*.pt")) if self.out else []
     kept = f" The last checkpoint, {saved[-1]}, is from before it." if saved else ""
     return UserError(f"training stopped in step {self.progress.step + 1}: a gradient is NaN or infinite; {where}. "
@@ -491,8 +499,12 @@ def explain_nonfinite(self: Run) -> UserError:
 def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[str], out: Path | None) -> Accelerator:
     "The device, precision, processes and trackers of a run, checked."
     cuda = torch.cuda.is_available()
-    a = Accelerator(mixed_precision="bf16" if cuda else "no", cpu=not cuda, gradient_accumulation_steps=accumulate,
+    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    if trackers and out is None:
+        raise UserError(f"{', '.join(trackers)}: a tracker writes into the run folder, but there is none. Give `out`, or leave the trackers out.")
+    a = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=not cuda, gradient_accumulation_steps=accumulate,
                     log_with=list(trackers) or None, project_dir=out)
+    a.gradient_state._set_sync_gradients(True)  # shared by all of a process: an earlier run may have died between two shards
     shards = a.num_processes * accumulate
     if shards > 1 and not isinstance(recipe, Recipe):
         raise UserError(f"{type(recipe).__name__} does its update by itself, in one process and one piece. Start it without torchrun, with accumulate 1.")
@@ -523,11 +535,11 @@ def fit(
     "Train a recipe. Killed at any moment, it continues from `out` to the same weights."
     batch_size = min(batch_size, len(data))
     accelerator = _accelerator(recipe, batch_size, accumulate, trackers, out)
-    recipe.accelerator, model = accelerator, recipe.model.to(accelerator.device)
+    recipe.accelerator = accelerator
+    recipe.model.to(accelerator.device)
     progress = Progress(recipe, ema)
     run = Run(recipe, data.to(accelerator.device), progress, accelerator, steps, batch_size, seed, out, save_every, pictures, LiveFigure() if live else None)
     _train(run, compile)
-    recipe.model, recipe.optimizers = model, progress.optimizers
     return _averaged(recipe, progress, seed), progress
 
 # %% ../../nbs/2_lab/23_training.ipynb #86b39b17
@@ -536,10 +548,13 @@ def _train(run: Run, compile: bool) -> None:
     recipe, a = run.recipe, run.accelerator
     state = load_checkpoint(run.out / "state") if run.out else None
     if state:
-        run.progress.load_state_dict(state)
+        try:
+            run.progress.load_state_dict(state)
+        except (RuntimeError, ValueError, KeyError) as e:
+            raise UserError(f"the checkpoint in {run.out / 'state'} is of another model than the settings describe ({str(e).splitlines()[-1].strip()}). "
+                            "Put config.yaml back as it was, or start a new run.") from None
     a.wait_for_everyone()  # nobody trains, and so removes old checkpoints, while another still reads
-    for optimizer in recipe.optimizers:
-        guard(optimizer)
+    guards = [guard(optimizer) for optimizer in recipe.optimizers]
     if compile:
         recipe.model.compile()
     recipe.model, *recipe.optimizers = a.prepare(recipe.model, *recipe.optimizers)
@@ -547,8 +562,10 @@ def _train(run: Run, compile: bool) -> None:
         run.loop()
     except NonFiniteError:
         raise run.explain_nonfinite() from None
-    finally:
-        recipe.model = a.unwrap_model(recipe.model, keep_fp32_wrapper=False)
+    finally:  # the recipe gets back what it came with, whatever happened
+        for handle in guards:
+            handle.remove()
+        recipe.model, recipe.optimizers = a.unwrap_model(recipe.model, keep_fp32_wrapper=False), run.progress.optimizers
         a.end_training()
 
 

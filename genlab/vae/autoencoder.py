@@ -140,8 +140,8 @@ class AutoEncoderConfig:
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #3f6bff2c
 def check_components(config, train: ImageSet) -> None:
     "A mixture needs as many codes as it has components."
-    if config.components > len(train):
-        raise UserError(f"components is {config.components}, but there are only {len(train)} training images. Choose fewer components.")
+    if config.components > min(len(train), 10_000):
+        raise UserError(f"components is {config.components}, but the density is fitted to {min(len(train), 10_000)} training images. Choose fewer components.")
 
 
 class AutoEncoderRecipe(MeasuredRecipe):

@@ -215,12 +215,12 @@ def finish(self: VAERecipe, model: VAE, seed: int) -> None:
 
 @patch
 def likelihood(self: VAERecipe, model: VAE, seed: int) -> dict[str, dict]:
-    "The negative ELBO in nats, and in bits per dimension, on the test images."
+    "The ELBO in nats, and in bits per dimension, on the test images."
     return elbo_and_bits(model, self.splits["test"], seed)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #70210c0d
 def elbo_and_bits(model: VAE, data: ImageSet, seed: int = 0) -> dict[str, dict]:  # name: {value, n}
-    "The negative ELBO (nats per image) and what it means in bits per dimension."
+    "The ELBO in nats per image, and in bits per dimension. The first is a mass for the logistic, a density for Gaussians: compare bits only."
     discrete, held = isinstance(model.pixels, LogisticPixels), Held(data, model)
 
     def nats(x):
