@@ -27,6 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 
+# %% ../../nbs/2_lab/23_training.ipynb #2c7836b2
 import numpy as np
 import torch
 import yaml
@@ -44,7 +45,7 @@ from .. import UserError
 from .images import epoch_order
 from ..points.vae import learning_rate
 
-# %% ../../nbs/2_lab/23_training.ipynb #8d436123
+# %% ../../nbs/2_lab/23_training.ipynb #1b215a3a
 _order = lru_cache(maxsize=2)(epoch_order)
 
 
@@ -58,7 +59,7 @@ def batch_index(
     epoch, i = divmod(step, n // batch_size)
     return _order(n, seed, epoch)[i * batch_size:(i + 1) * batch_size]
 
-# %% ../../nbs/2_lab/23_training.ipynb #a8d3cf17
+# %% ../../nbs/2_lab/23_training.ipynb #4b731983
 def reseed(
     seed: int,
     step: int,
@@ -67,7 +68,7 @@ def reseed(
     "Start PyTorch's random numbers, on every device, at the place that belongs to a shard of a step."
     torch.manual_seed(int(np.random.SeedSequence([seed, step, shard]).generate_state(1, np.uint64)[0] >> 1))
 
-# %% ../../nbs/2_lab/23_training.ipynb #13f207c9
+# %% ../../nbs/2_lab/23_training.ipynb #b22af393
 def make_ema(
     model: nn.Module,
     decay: float = 0.99,  # d; about 1 / (1 - d) steps are averaged
@@ -75,7 +76,7 @@ def make_ema(
     "Exponential moving average of parameters; buffers are copied."
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
-# %% ../../nbs/2_lab/23_training.ipynb #ab262583
+# %% ../../nbs/2_lab/23_training.ipynb #f76f68c1
 class Recipe:
     "The training step of a model whose `forward(x, y)` is its loss: AdamW, warm-up and cosine, clipped gradients."
 
@@ -100,7 +101,7 @@ class Recipe:
         opt.zero_grad()
         return parts
 
-# %% ../../nbs/2_lab/23_training.ipynb #892d4c6f
+# %% ../../nbs/2_lab/23_training.ipynb #c07cdb53
 class Progress:
     "All that changes while a recipe is trained: what a checkpoint holds."
 
@@ -120,7 +121,7 @@ class Progress:
         for part, saved in zip([self.model, self.ema, *self.optimizers], [state["model"], state["ema"], *state["optimizers"]], strict=True):
             part.load_state_dict(saved)
 
-# %% ../../nbs/2_lab/23_training.ipynb #0f628303
+# %% ../../nbs/2_lab/23_training.ipynb #ad45a6ba
 @patch
 def count(self: Progress, shards: list[dict[str, Tensor]]) -> None:
     "Note a finished step from the parts of the loss of its shards."
@@ -137,7 +138,7 @@ def close_row(self: Progress, mean: Callable, extra: dict[str, float]) -> dict[s
     self.log, self.sums, self.summed = [*self.log, row], {}, 0
     return row
 
-# %% ../../nbs/2_lab/23_training.ipynb #ba8ec86c
+# %% ../../nbs/2_lab/23_training.ipynb #ac9c2a96
 def write_atomically(
     path: str | Path,
     write: Callable[[Path], None],  # writes the file at the path that it is given
@@ -157,7 +158,7 @@ def write_atomically(
         reason = (e.strerror if isinstance(e, OSError) else None) or str(e).splitlines()[0]
         raise OSError(getattr(e, "errno", None) or errno.EIO, reason, str(path)) from e
 
-# %% ../../nbs/2_lab/23_training.ipynb #d1f3beac
+# %% ../../nbs/2_lab/23_training.ipynb #5c00a9cc
 def save_checkpoint(folder: Path, state: dict) -> None:
     "Write `folder/<step>.pt`, and keep the newest two."
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,7 @@ def load_checkpoint(folder: Path) -> dict | None:  # on the CPU; None where ther
         bad = e
     raise UserError(f"{path} is damaged ({bad}). Nothing was changed. Delete this file to {other}, with the same result.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #4873ed6d
+# %% ../../nbs/2_lab/23_training.ipynb #96c2a5a0
 def create_run(
     out: str | Path,  # must not exist yet
     settings: dict,   # plain types; written to config.yaml
@@ -202,7 +203,7 @@ def create_run(
         raise UserError(f"{out} was made by another run at the same moment. Start again, or choose another --out.") from None
     return out
 
-# %% ../../nbs/2_lab/23_training.ipynb #96c2a5a0
+# %% ../../nbs/2_lab/23_training.ipynb #75a2a788
 def read_run(out: str | Path) -> dict:  # the settings
     "The settings of a run folder, or a sentence that says why it is none."
     path = Path(out) / "config.yaml"
@@ -216,7 +217,7 @@ def read_run(out: str | Path) -> dict:  # the settings
         raise UserError(f"{path} doesn't name a model. Put the file back as `genlab train` wrote it.")
     return settings
 
-# %% ../../nbs/2_lab/23_training.ipynb #260011d2
+# %% ../../nbs/2_lab/23_training.ipynb #277b7f12
 def save_weights(path: str | Path, model: nn.Module) -> None:
     "All parameters and buffers as safetensors."
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -236,7 +237,7 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
         raise UserError(f"{path} does not fit the model that config.yaml describes: {str(e).splitlines()[-1].strip()}") from None
     return model.eval()
 
-# %% ../../nbs/2_lab/23_training.ipynb #96c4c019
+# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
 def _curve(ax, log: list[dict], name: str, steps: int) -> None:
     "One part of the loss, and the same on held-out data where it was measured."
     for key, style, label in ((name, "-", "training"), (f"val_{name}", ".-", "held out")):
@@ -251,7 +252,7 @@ def _curve(ax, log: list[dict], name: str, steps: int) -> None:
     if len(ax.lines) > 1:
         ax.legend(fontsize=8)
 
-# %% ../../nbs/2_lab/23_training.ipynb #2cdc8f3f
+# %% ../../nbs/2_lab/23_training.ipynb #6aa6380e
 def plot_log(
     log: list[dict],
     steps: int,
@@ -272,7 +273,7 @@ def plot_log(
         ax.set(xticks=[], yticks=[], title=f"step {log[-1]['step']}")
     return fig
 
-# %% ../../nbs/2_lab/23_training.ipynb #6aa6380e
+# %% ../../nbs/2_lab/23_training.ipynb #496b49e9
 def animate(
     frames: list[Path],   # pictures, in order
     path: Path,           # the .gif to write
@@ -283,7 +284,7 @@ def animate(
     durations = [milliseconds] * (len(pictures) - 1) + [10 * milliseconds]
     write_atomically(path, lambda p: pictures[0].save(p, save_all=True, append_images=pictures[1:], duration=durations, loop=0))
 
-# %% ../../nbs/2_lab/23_training.ipynb #355e1047
+# %% ../../nbs/2_lab/23_training.ipynb #1e315770
 def peak_memory_mb() -> float:
     "Peak resident memory of this process so far, in megabytes."
     if sys.platform == "win32":
@@ -303,7 +304,7 @@ def write_metrics(out: Path, metrics: dict) -> None:
     "metrics.json: values with n and interval, and what they cost."
     write_atomically(out / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
 
-# %% ../../nbs/2_lab/23_training.ipynb #99ef4aa3
+# %% ../../nbs/2_lab/23_training.ipynb #8a0dbb13
 @contextmanager
 def note_interrupt() -> Iterator[threading.Event]:
     "Ctrl-C or SIGTERM sets the event instead of ending the process, once; only the main thread can do this."
@@ -328,7 +329,7 @@ def note_interrupt() -> Iterator[threading.Event]:
     finally:
         restore()
 
-# %% ../../nbs/2_lab/23_training.ipynb #ddd5c7a7
+# %% ../../nbs/2_lab/23_training.ipynb #513096eb
 class NonFiniteError(ArithmeticError):
     "A gradient became NaN or infinite; nothing has been changed by it."
 
@@ -342,7 +343,7 @@ def guard(optimizer: torch.optim.Optimizer):  # a handle; .remove() ends the wat
 
     return optimizer.register_step_pre_hook(look)
 
-# %% ../../nbs/2_lab/23_training.ipynb #5d9a0be6
+# %% ../../nbs/2_lab/23_training.ipynb #a98d4629
 def first_nonfinite(
     model: nn.Module,
     again: Callable[[], None],  # does the step once more; may raise NonFiniteError
@@ -367,7 +368,7 @@ def first_nonfinite(
             handle.remove()
     return found[0] if found else None
 
-# %% ../../nbs/2_lab/23_training.ipynb #84557040
+# %% ../../nbs/2_lab/23_training.ipynb #9186f2db
 class LiveFigure:
     "Shows a figure in a notebook and replaces it in place; does nothing elsewhere."
 
@@ -388,7 +389,7 @@ class LiveFigure:
         elif shell is not None and last:  # a test or a script: one figure, at the end
             display(fig)
 
-# %% ../../nbs/2_lab/23_training.ipynb #cf44da0b
+# %% ../../nbs/2_lab/23_training.ipynb #b235fa03
 @dataclass
 class Run:
     "One call of `fit`: what it trains, on what, for how long, with which devices."
@@ -405,7 +406,7 @@ class Run:
     pictures: int
     live: LiveFigure | None
 
-# %% ../../nbs/2_lab/23_training.ipynb #6d30133d
+# %% ../../nbs/2_lab/23_training.ipynb #f4389cc5
 @patch
 def step_once(self: Run) -> list[dict[str, Tensor]]:
     "One step of the recipe on this process's shards of the batch; the parts of the loss for each."
@@ -419,7 +420,7 @@ def step_once(self: Run) -> list[dict[str, Tensor]]:
             parts.append(self.recipe.step(self.data[shards[shard]], step / self.steps))
     return parts
 
-# %% ../../nbs/2_lab/23_training.ipynb #56720607
+# %% ../../nbs/2_lab/23_training.ipynb #ce3c13a7
 @patch
 def validate(self: Run) -> dict[str, float]:
     "The averaged model on held-out data; its weights are kept if the first number is the lowest so far."
@@ -434,7 +435,7 @@ def validate(self: Run) -> dict[str, float]:
         progress.best = dict(value=first, step=progress.step, weights=weights)
     return values
 
-# %% ../../nbs/2_lab/23_training.ipynb #3d905540
+# %% ../../nbs/2_lab/23_training.ipynb #f8d8a435
 @patch
 def report(self: Run) -> None:
     "log.csv and a picture of samples in the run folder, the live figure in a notebook."
@@ -450,7 +451,7 @@ def report(self: Run) -> None:
     if self.live is not None:
         self.live.show(plot_log(progress.log, self.steps, picture), last=progress.step == self.steps)
 
-# %% ../../nbs/2_lab/23_training.ipynb #196abcb9
+# %% ../../nbs/2_lab/23_training.ipynb #ebedcc2f
 @patch
 def end_row(self: Run, shown: bool, asked: bool) -> bool:  # should the loop stop?
     "Close a row of the log; at the moments that are shown, validate and report."
@@ -461,7 +462,7 @@ def end_row(self: Run, shown: bool, asked: bool) -> bool:  # should the loop sto
         self.report()
     return asked if a.num_processes == 1 else bool(a.reduce(torch.tensor(float(asked), device=a.device), "sum") > 0)
 
-# %% ../../nbs/2_lab/23_training.ipynb #1a991f1e
+# %% ../../nbs/2_lab/23_training.ipynb #b10f0ad2
 @patch
 def loop(self: Run) -> None:
     "Steps, rows of the log, checkpoints, until all is done or somebody asks to stop."
@@ -482,7 +483,7 @@ def loop(self: Run) -> None:
             if stop and not last:
                 raise KeyboardInterrupt(f"stopped after step {p.step} of {self.steps}")
 
-# %% ../../nbs/2_lab/23_training.ipynb #fc08ef99
+# %% ../../nbs/2_lab/23_training.ipynb #b2a4f79c
 @patch
 def explain_nonfinite(self: Run) -> UserError:
     "Which step and which module it was, what is left, what to do."
@@ -495,7 +496,7 @@ def explain_nonfinite(self: Run) -> UserError:
     return UserError(f"training stopped in step {self.progress.step + 1}: a gradient is NaN or infinite; {where}. "
                      f"The weights were not changed by it.{kept} Train again with a lower learning rate.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #a30c417e
+# %% ../../nbs/2_lab/23_training.ipynb #47a5f391
 def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[str], out: Path | None) -> Accelerator:
     "The device, precision, processes and trackers of a run, checked."
     cuda = torch.cuda.is_available()
@@ -517,7 +518,7 @@ def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[st
     a.init_trackers("genlab")
     return a
 
-# %% ../../nbs/2_lab/23_training.ipynb #47a5f391
+# %% ../../nbs/2_lab/23_training.ipynb #86b39b17
 def fit(
     recipe,                      # has model, optimizers, step(batch, t); may have picture, validate, finish
     data,                        # indexed by a LongTensor: an ImageSet, a tensor, or anything that acts so
@@ -542,7 +543,7 @@ def fit(
     _train(run, compile)
     return _averaged(recipe, progress, seed), progress
 
-# %% ../../nbs/2_lab/23_training.ipynb #86b39b17
+# %% ../../nbs/2_lab/23_training.ipynb #fe57a909
 def _train(run: Run, compile: bool) -> None:
     "Continue from a checkpoint if there is one, prepare model and optimisers for the processes, loop."
     recipe, a = run.recipe, run.accelerator
@@ -568,7 +569,7 @@ def _train(run: Run, compile: bool) -> None:
         recipe.model, recipe.optimizers = a.unwrap_model(recipe.model, keep_fp32_wrapper=False), run.progress.optimizers
         a.end_training()
 
-
+# %% ../../nbs/2_lab/23_training.ipynb #50bc2e91
 def _averaged(recipe, progress: Progress, seed: int) -> nn.Module:
     "The model that a reader gets: the average of the weights, at its best moment if there is one."
     model = progress.ema.module.eval()

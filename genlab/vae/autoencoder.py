@@ -143,7 +143,7 @@ def check_components(config, train: ImageSet) -> None:
     if config.components > min(len(train), 10_000):
         raise UserError(f"components is {config.components}, but the density is fitted to {min(len(train), 10_000)} training images. Choose fewer components.")
 
-
+# %% ../../nbs/3_vae/30_autoencoder.ipynb #4463a09e
 class AutoEncoderRecipe(MeasuredRecipe):
     "Trains an `AutoEncoder`; keeps the weights with the lowest error on held-out images."
 
