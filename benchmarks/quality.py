@@ -49,12 +49,15 @@ class Clock(TrainingCallback):
             raise OutOfTime
 
 
-def judge(test, samples, reconstruct) -> dict:
-    "samples: uint8; reconstruct: images in [-1, 1] to images in [-1, 1]."
-    values = evaluate_images(test, samples)
+def error(test, reconstruct) -> float:  # reconstruct: images in [-1, 1] to images in [-1, 1]
     with torch.no_grad():
         errors = [(x - reconstruct(x)).square().mean() / 4 for x in (test[torch.arange(i, i + 500)][0] for i in range(0, len(test), 500))]
-    return dict(fid=values["fid"]["value"], floor=values["fid"]["floor"], kid=values["kid"]["value"], mse=torch.stack(errors).mean().item())
+    return torch.stack(errors).mean().item()
+
+
+def judge(test, samples, mse: float) -> dict:  # samples: uint8
+    values = evaluate_images(test, samples)
+    return dict(fid=values["fid"]["value"], floor=values["fid"]["floor"], kid=values["kid"]["value"], mse=mse)
 
 
 def ours(splits, seconds: float, seed: int) -> dict[str, dict]:
@@ -69,13 +72,13 @@ def ours(splits, seconds: float, seed: int) -> dict[str, dict]:
     steps = int(seconds / probe)
     model, spent, _ = run(steps)
     name = f"ours ({steps} steps, {spent:.0f} s)"
-    return {name: judge(splits["test"], to_uint8(draw_images(model, N, seed)), model.reconstruct)}
+    return {name: judge(splits["test"], to_uint8(draw_images(model, N, seed)), error(splits["test"], model.reconstruct))}
 
 
-def peers(splits, seconds: float, seed: int) -> dict[str, dict]:
+def peers(splits, seconds: float, seed: int, kinds=("MLP", "conv")) -> dict[str, dict]:
     x = splits["train"].x.float() / 255
     rows = {}
-    for kind in ("MLP", "conv"):
+    for kind in kinds:
         torch.manual_seed(seed)
         config = PeerConfig(input_dim=(1, 28, 28), latent_dim=16)
         nets = dict(encoder=Encoder_Conv_VAE_MNIST(config), decoder=Decoder_Conv_AE_MNIST(config)) if kind == "conv" else {}
@@ -90,9 +93,10 @@ def peers(splits, seconds: float, seed: int) -> dict[str, dict]:
             mixture = GaussianMixtureSampler(model, GaussianMixtureSamplerConfig(n_components=10))
             mixture.fit(x[:10_000])
             draws = {"normal": NormalSampler(model).sample(N, batch_size=500), "mixture": mixture.sample(N, batch_size=500)}
+        mse = error(splits["test"], lambda x, m=model: m.reconstruct((x + 1) / 2) * 2 - 1)
         for sampler, samples in draws.items():
-            rows[f"pythae {kind}, {sampler} ({clock.steps} steps)"] = judge(
-                splits["test"], (samples * 255).round().clamp(0, 255).to(torch.uint8), lambda x, m=model: m.reconstruct((x + 1) / 2) * 2 - 1)
+            name = f"pythae {kind}, {sampler} ({clock.steps} steps)"
+            rows[name] = judge(splits["test"], (samples * 255).round().clamp(0, 255).to(torch.uint8), mse)
     return rows
 
 
