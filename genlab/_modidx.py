@@ -280,6 +280,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'genlab.lab.training._train': ('2_lab/training.html#_train', 'genlab/lab/training.py'),
                                      'genlab.lab.training.animate': ('2_lab/training.html#animate', 'genlab/lab/training.py'),
                                      'genlab.lab.training.batch_index': ('2_lab/training.html#batch_index', 'genlab/lab/training.py'),
+                                     'genlab.lab.training.check_sharing': ('2_lab/training.html#check_sharing', 'genlab/lab/training.py'),
                                      'genlab.lab.training.create_run': ('2_lab/training.html#create_run', 'genlab/lab/training.py'),
                                      'genlab.lab.training.first_nonfinite': ( '2_lab/training.html#first_nonfinite',
                                                                               'genlab/lab/training.py'),

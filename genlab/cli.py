@@ -7,7 +7,7 @@ Modules that load PyTorch are imported inside functions, so that `genlab --help`
 import argparse
 import dataclasses
 import importlib
-import importlib.util
+import os
 import sys
 import time
 import typing
@@ -221,19 +221,12 @@ def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
 
 def check_run(settings: dict, recipe) -> None:
     "What would fail only later, when the run folder is there or after hours of training."
-    import os
+    from genlab.lab.training import check_sharing
 
-    for tracker in settings.get("trackers", []):
-        if importlib.util.find_spec(tracker) is None:
-            raise UserError(f"the tracker {tracker} is not installed. Install it with `pip install {tracker}`, or leave it out.")
-    accumulate, shards = settings.get("accumulate", 1), settings.get("accumulate", 1) * int(os.environ.get("WORLD_SIZE", 1))
     batch = min(recipe.config.batch_size, len(recipe.data))
-    if batch % shards:
-        raise UserError(f"a batch of {batch} can't be cut into {shards} equal shards (processes times accumulate {accumulate}). "
-                        f"Choose a --batch-size that is a multiple of {shards}.")
-    if MODELS[settings["model"]][2] == "images":
-        if min(recipe.data.shape[1:]) < 11:
-            raise UserError(f"--size is {min(recipe.data.shape[1:])}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
+    check_sharing(recipe, batch, settings.get("accumulate", 1), int(os.environ.get("WORLD_SIZE", 1)), settings.get("trackers", []))
+    if MODELS[settings["model"]][2] == "images" and min(recipe.data.shape[1:]) < 11:
+        raise UserError(f"--size is {min(recipe.data.shape[1:])}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
 
 
 def make_run(out: Path | None, settings: dict) -> Path:

@@ -21,12 +21,13 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import genlab
 from .. import UserError
 from .images import ImageSet, batches, crop, load_images, to_float
+from .training import save_weights
 from ..points.vae import kl_to_standard_normal
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #7d6d8173
@@ -227,7 +228,7 @@ def train_classifier(
         batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, accuracy=scores, attributes=data.y.dtype == torch.bool,
         labels=list(data.names), config=net.config, versions={package: version(package) for package in ("genlab", "torch")})
     out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out / f"{data.name}.safetensors")
+    save_weights(out / f"{data.name}.safetensors", net)
     (out / f"{data.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return out / f"{data.name}.safetensors"
 

@@ -6,10 +6,11 @@
 __all__ = ['batch_index', 'reseed', 'make_ema', 'Recipe', 'Progress', 'write_atomically', 'save_checkpoint', 'load_checkpoint',
            'create_run', 'read_run', 'save_weights', 'load_weights', 'plot_log', 'animate', 'peak_memory_mb',
            'versions', 'write_metrics', 'note_interrupt', 'NonFiniteError', 'guard', 'first_nonfinite', 'LiveFigure',
-           'Run', 'fit']
+           'Run', 'check_sharing', 'fit']
 
 # %% ../../nbs/2_lab/23_training.ipynb #7bf3a788
 import errno
+import importlib.util
 import json
 import os
 import platform
@@ -497,24 +498,29 @@ def explain_nonfinite(self: Run) -> UserError:
                      f"The weights were not changed by it.{kept} Train again with a lower learning rate.")
 
 # %% ../../nbs/2_lab/23_training.ipynb #47a5f391
-def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[str], out: Path | None) -> Accelerator:
-    "The device, precision, processes and trackers of a run, checked."
-    cuda = torch.cuda.is_available()
-    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    if trackers and out is None:
-        raise UserError(f"{', '.join(trackers)}: a tracker writes into the run folder, but there is none. Give `out`, or leave the trackers out.")
-    a = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=not cuda, gradient_accumulation_steps=accumulate,
-                    log_with=list(trackers) or None, project_dir=out)
-    a.gradient_state._set_sync_gradients(True)  # shared by all of a process: an earlier run may have died between two shards
-    shards = a.num_processes * accumulate
+def check_sharing(recipe, batch_size: int, accumulate: int, processes: int, trackers: Sequence[str]) -> None:
+    "Say what can't work, before anything is made: shards of unequal size, a step that can't be shared, a tracker that isn't there."
+    shards = processes * accumulate
     if shards > 1 and not isinstance(recipe, Recipe):
         raise UserError(f"{type(recipe).__name__} does its update by itself, in one process and one piece. Start it without torchrun, with accumulate 1.")
     if batch_size % shards:
         raise UserError(f"a batch of {batch_size} can't be cut into {shards} equal shards (processes times accumulate). "
                         f"Choose a batch size that is a multiple of {shards}.")
     for name in trackers:
-        if name not in {str(t) for t in a.log_with} | {t.value for t in a.log_with if hasattr(t, "value")}:
+        if importlib.util.find_spec(name) is None:
             raise UserError(f"the tracker {name} is not installed. Install it with `pip install {name}`, or leave it out.")
+
+
+def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[str], out: Path | None) -> Accelerator:
+    "The device, precision, processes and trackers of a run, checked."
+    cuda = torch.cuda.is_available()
+    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    if trackers and out is None:
+        raise UserError(f"{', '.join(trackers)}: a tracker writes into the run folder, but there is none. Give `out`, or leave the trackers out.")
+    check_sharing(recipe, batch_size, accumulate, int(os.environ.get("WORLD_SIZE", 1)), trackers)
+    a = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=not cuda, gradient_accumulation_steps=accumulate,
+                    log_with=list(trackers) or None, project_dir=out)
+    a.gradient_state._set_sync_gradients(True)  # shared by all of a process: an earlier run may have died between two shards
     a.init_trackers("genlab")
     return a
 
