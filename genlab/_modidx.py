@@ -286,6 +286,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'genlab/lab/training.py'),
                                      'genlab.lab.training.fit': ('2_lab/training.html#fit', 'genlab/lab/training.py'),
                                      'genlab.lab.training.guard': ('2_lab/training.html#guard', 'genlab/lab/training.py'),
+                                     'genlab.lab.training.keep_memory': ('2_lab/training.html#keep_memory', 'genlab/lab/training.py'),
                                      'genlab.lab.training.load_checkpoint': ( '2_lab/training.html#load_checkpoint',
                                                                               'genlab/lab/training.py'),
                                      'genlab.lab.training.load_weights': ('2_lab/training.html#load_weights', 'genlab/lab/training.py'),
