@@ -119,7 +119,7 @@ def main() -> None:
         return one(args.one, steps)
     command = [sys.executable, __file__, *(["--quick"] if args.quick else []), "--one"]
     times = [{row: float(subprocess.check_output([*command, row], text=True).split()[-1]) for row in ROWS} for _ in range(rounds)]
-    print(f"| loop, {steps} steps, median of {rounds} rounds in turns | ms per step | times the raw loop (range) | times the raw loop, memory kept |\n"
+    print(f"| loop, {steps} steps, median of {rounds} rounds | ms per step | times the raw loop (range) | times the raw loop, memory kept |\n"
           "|---|---|---|---|")
     for row in ROWS:
         ms = sorted(1e3 * t[row] / steps for t in times)[rounds // 2]

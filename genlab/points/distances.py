@@ -232,8 +232,8 @@ def _maximise(gm: GaussianMixture, x: Tensor, r: Tensor, reg: float) -> None:
     "Weights, means and covariances from points and responsibilities (n, K)."
     n_k = r.sum(dim=0) + 1e-8
     means = r.T @ x / n_k[:, None]
-    second = (r.T @ (x[:, :, None] * x[:, None, :]).flatten(1) / n_k[:, None]).unflatten(1, x.shape[1:] * 2)
-    covariance = second - means[:, :, None] * means[:, None, :] + reg * torch.eye(x.shape[1]).to(x)
+    away = (x - mean for mean in means)  # one component at a time: (n, K, D) numbers may be too many for the memory
+    covariance = torch.stack([(w[:, None] * d).T @ d for w, d in zip(r.T, away, strict=True)]) / n_k[:, None, None] + reg * torch.eye(x.shape[1]).to(x)
     gm.weights, gm.means, gm.scale_tril = n_k / n_k.sum(), means, torch.linalg.cholesky(covariance)
 
 # %% ../../nbs/1_points/11_distances.ipynb #1884fb71
