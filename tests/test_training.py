@@ -5,43 +5,19 @@ import os
 import random
 import resource
 import signal
-import subprocess
-import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
+from runs import assert_same_weights, rows, stop, train
 from torch import nn
 
 from genlab import UserError
 from genlab.lab.training import Recipe, create_run, fit, load_checkpoint
 
 SMALL = ["--budget", "smoke", "--latent-dim", "4", "--widths", "8", "16", "--steps", "60", "--batch-size", "32", "--components", "2"]
-
-
-def command(processes: int, *args) -> list[str]:
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
-    return [sys.executable, *launch, "-m", "genlab.cli", *map(str, args)]
-
-
-def environment(data: Path) -> dict[str, str]:
-    return {**os.environ, "GENLAB_DATA": str(data), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-
-
-def train(folder: Path, data: Path, *args, processes: int = 1, **kwargs):
-    return subprocess.run(command(processes, "train", *args), cwd=folder, env=environment(data), capture_output=True, text=True,
-                          timeout=300, **kwargs)
-
-
-def rows(run: Path) -> np.ndarray:
-    "The log, without its name row; empty where nothing was measured."
-    lines = (run / "log.csv").read_text().splitlines()[1:]
-    return np.array([[float(v or "nan") for v in line.split(",")] for line in lines])
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +31,7 @@ def whole(tmp_path_factory, few_images):
 
 
 def assert_same(a: Path, b: Path) -> None:
-    ours, theirs = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
-    assert (a / "log.csv").read_text() == (b / "log.csv").read_text()
+    assert_same_weights(a, b)
     ours, theirs = (json.loads((run / "metrics.json").read_text()) for run in (a, b))
     assert all(ours[k] == theirs[k] for k in ("fid", "kid", "ssim", "mse", "bits_per_dim", "elbo", "precision", "recall"))
 
@@ -78,36 +52,19 @@ def test_without_noise_two_processes_are_one_without_shards(tmp_path, few_images
     np.testing.assert_allclose(rows(tmp_path / "two"), rows(tmp_path / "one"), rtol=1e-5, equal_nan=True)
 
 
-def stop(folder: Path, data: Path, name: str, processes: int, how: int, step: int) -> tuple[int, str]:
-    "Start a run, wait for the picture of a step, send a signal."
-    process = subprocess.Popen(command(processes, "train", "vae", *SMALL, "--out", name), cwd=folder, env=environment(data),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    seen = folder / name / "samples" / f"step_{step:07d}.png"
-    deadline = time.time() + 120
-    while not seen.exists() and process.poll() is None and time.time() < deadline:
-        time.sleep(0.005)
-    assert process.poll() is None, f"finished too early: {process.stderr.read()}"
-    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]  # torchrun's workers have sessions of their own
-    for p in everyone if how == signal.SIGKILL else everyone[:1]:  # torchrun hands SIGTERM on
-        p.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    assert not (folder / name / "metrics.json").exists()
-    return process.returncode, said
-
-
 @pytest.mark.parametrize("processes,reference", [(1, "one"), (2, "two")])
 def test_killed_at_random_moments(whole, tmp_path, few_images, processes, reference):
     seed = random.randrange(10**6)
     print("seed of the moments:", seed)  # pytest shows it when the test fails
     for i, step in enumerate(sorted(random.Random(seed).sample(range(3, 55, 3), 3))):
-        stop(tmp_path, few_images, f"killed{i}", processes, signal.SIGKILL, step)
+        stop(tmp_path, few_images, ["vae", *SMALL], f"killed{i}", processes, signal.SIGKILL, step)
         again = train(tmp_path, few_images, "--resume", f"killed{i}", processes=processes)
         assert again.returncode == 0, again.stderr
         assert_same(tmp_path / f"killed{i}", whole / reference)
 
 
 def test_sigterm_is_a_polite_stop_in_two_processes(whole, tmp_path, few_images):
-    stop(tmp_path, few_images, "asked", 2, signal.SIGTERM, 12)
+    stop(tmp_path, few_images, ["vae", *SMALL], "asked", 2, signal.SIGTERM, 12)
     saved = load_checkpoint(tmp_path / "asked" / "state")
     assert saved is not None and 12 <= saved["step"] < 60, "it saved where it was"
     again = train(tmp_path, few_images, "--resume", "asked", processes=2)

@@ -399,7 +399,7 @@ def keep_memory() -> bool:  # whether the system's allocator has heard it
     set_option, trim_threshold, mmap_threshold = ctypes.CDLL(None).mallopt, -1, -3
     return bool(set_option(trim_threshold, 2**30) and any(set_option(mmap_threshold, n) for n in (2**30, 2**25)))  # older ones take 2**25
 
-# %% ../../nbs/2_lab/23_training.ipynb #ce3c13a7
+# %% ../../nbs/2_lab/23_training.ipynb #3d905540
 @dataclass
 class Run:
     "One call of `fit`: what it trains, on what, for how long, with which devices."
@@ -416,7 +416,7 @@ class Run:
     pictures: int
     live: LiveFigure | None
 
-# %% ../../nbs/2_lab/23_training.ipynb #f8d8a435
+# %% ../../nbs/2_lab/23_training.ipynb #196abcb9
 @patch
 def step_once(self: Run) -> list[dict[str, Tensor]]:
     "One step of the recipe on this process's shards of the batch; the parts of the loss for each."
@@ -430,7 +430,7 @@ def step_once(self: Run) -> list[dict[str, Tensor]]:
             parts.append(self.recipe.step(self.data[shards[shard]], step / self.steps))
     return parts
 
-# %% ../../nbs/2_lab/23_training.ipynb #ebedcc2f
+# %% ../../nbs/2_lab/23_training.ipynb #1a991f1e
 @patch
 def validate(self: Run) -> dict[str, float]:
     "The averaged model on held-out data; its weights are kept if the first number is the lowest so far."
@@ -445,7 +445,7 @@ def validate(self: Run) -> dict[str, float]:
         progress.best = dict(value=first, step=progress.step, weights=weights)
     return values
 
-# %% ../../nbs/2_lab/23_training.ipynb #b10f0ad2
+# %% ../../nbs/2_lab/23_training.ipynb #fc08ef99
 @patch
 def report(self: Run) -> None:
     "log.csv and a picture of samples in the run folder, the live figure in a notebook."
@@ -461,7 +461,7 @@ def report(self: Run) -> None:
     if self.live is not None:
         self.live.show(plot_log(progress.log, self.steps, picture), last=progress.step == self.steps)
 
-# %% ../../nbs/2_lab/23_training.ipynb #b2a4f79c
+# %% ../../nbs/2_lab/23_training.ipynb #a30c417e
 @patch
 def end_row(self: Run, shown: bool, asked: bool) -> bool:  # should the loop stop?
     "Close a row of the log; at the moments that are shown, validate and report."
@@ -472,7 +472,7 @@ def end_row(self: Run, shown: bool, asked: bool) -> bool:  # should the loop sto
         self.report()
     return asked if a.num_processes == 1 else bool(a.reduce(torch.tensor(float(asked), device=a.device), "sum") > 0)
 
-# %% ../../nbs/2_lab/23_training.ipynb #47a5f391
+# %% ../../nbs/2_lab/23_training.ipynb #86b39b17
 @patch
 def loop(self: Run) -> None:
     "Steps, rows of the log, checkpoints, until all is done or somebody asks to stop."
@@ -493,7 +493,7 @@ def loop(self: Run) -> None:
             if stop and not last:
                 raise KeyboardInterrupt(f"stopped after step {p.step} of {self.steps}")
 
-# %% ../../nbs/2_lab/23_training.ipynb #fe57a909
+# %% ../../nbs/2_lab/23_training.ipynb #50bc2e91
 @patch
 def explain_nonfinite(self: Run) -> UserError:
     "Which step and which module it was, what is left, what to do."
@@ -506,7 +506,7 @@ def explain_nonfinite(self: Run) -> UserError:
     return UserError(f"training stopped in step {self.progress.step + 1}: a gradient is NaN or infinite; {where}. "
                      f"The weights were not changed by it.{kept} Train again with a lower learning rate.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #aa6baa45
+# %% ../../nbs/2_lab/23_training.ipynb #0d45a42a
 def check_sharing(recipe, batch_size: int, accumulate: int, processes: int, trackers: Sequence[str]) -> None:
     "Say what can't work, before anything is made: shards of unequal size, a step that can't be shared, a tracker that isn't there."
     shards = processes * accumulate
@@ -533,7 +533,7 @@ def _accelerator(recipe, batch_size: int, accumulate: int, trackers: Sequence[st
     a.init_trackers("genlab")
     return a
 
-# %% ../../nbs/2_lab/23_training.ipynb #0d45a42a
+# %% ../../nbs/2_lab/23_training.ipynb #ea72d560
 def fit(
     recipe,                      # has model, optimizers, step(batch, t); may have picture, validate, finish
     data,                        # indexed by a LongTensor: an ImageSet, a tensor, or anything that acts so
@@ -559,7 +559,7 @@ def fit(
     _train(run, compile)
     return _averaged(recipe, progress, seed), progress
 
-# %% ../../nbs/2_lab/23_training.ipynb #ea72d560
+# %% ../../nbs/2_lab/23_training.ipynb #846502e7
 def _train(run: Run, compile: bool) -> None:
     "Continue from a checkpoint if there is one, prepare model and optimisers for the processes, loop."
     recipe, a = run.recipe, run.accelerator
@@ -585,7 +585,7 @@ def _train(run: Run, compile: bool) -> None:
         recipe.model, recipe.optimizers = a.unwrap_model(recipe.model, keep_fp32_wrapper=False), run.progress.optimizers
         a.end_training()
 
-# %% ../../nbs/2_lab/23_training.ipynb #846502e7
+# %% ../../nbs/2_lab/23_training.ipynb #99281f01
 def _averaged(recipe, progress: Progress, seed: int) -> nn.Module:
     "The model that a reader gets: the average of the weights, at its best moment if there is one."
     model = progress.ema.module.eval()
