@@ -222,3 +222,11 @@ def test_every_data_set_by_the_same_code(tmp_path, few_images):
     genlab("train", "ae", *SMALL, "--steps", "3", "--data", "shapes", "--size", "16", "--out", "small", cwd=tmp_path, data=few_images)
     metrics = json.loads((tmp_path / "small" / "metrics.json").read_text())
     assert metrics["data"] == "shapes" and "shapes" in metrics["fid"]["extractor"]
+
+
+def test_the_autoencoders_loss_is_half_the_squared_error():
+    torch.manual_seed(0)
+    model, x = AutoEncoder((1, 16, 16), 4, (8, 8)).eval(), torch.rand(5, 1, 16, 16) * 2 - 1
+    with torch.no_grad():
+        expected = sum(0.5 * (a - b).square().sum() for a, b in zip(x, model.reconstruct(x), strict=True)) / 5
+        assert model.loss(x)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
