@@ -20,6 +20,9 @@ SECTIONS = {
     "loop": "The training loop",
     "metrics": "Metrics",
     "quality": "A minute of training on Fashion-MNIST",
+    "quantize": "Quantisers",
+    "prior": "Transformers over codes",
+    "vq_quality": "Two minutes of VQ-VAE and prior on Fashion-MNIST",
 }
 HEAD = """# Benchmarks
 

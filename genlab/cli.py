@@ -26,8 +26,16 @@ MODELS = {
     "pi-transformer-vae": ("genlab.points.transformer_vae", "TransformerPointVAE", "points", "nbs/1_points/13_transformer_vae.ipynb"),
     "ae": ("genlab.vae.autoencoder", "AutoEncoder", "images", "nbs/3_vae/30_autoencoder.ipynb"),
     "vae": ("genlab.vae.vae", "VAE", "images", "nbs/3_vae/31_vae.ipynb"),
+    "vqvae": ("genlab.vq.vqvae", "VQVAE", "images", "nbs/4_vq/41_vqvae.ipynb"),
+    "prior": ("genlab.vq.prior", "TokenPrior", "codes", "nbs/4_vq/42_prior.ipynb"),
+    "masked-prior": ("genlab.vq.prior", "MaskedPrior", "codes", "nbs/4_vq/42_prior.ipynb"),
 }
 Budget = Literal[BUDGETS]
+
+
+def kind_of(settings: dict) -> str | None:  # points, images or codes
+    "What a run's model learns from; None if there is no such model."
+    return MODELS[settings["model"]][2] if settings["model"] in MODELS else None
 
 
 def model_classes(name: str) -> tuple[type, type]:  # its config dataclass, its recipe
@@ -77,6 +85,16 @@ class ImageOptions(RunOptions):
 
 
 @dataclass
+class CodeOptions(RunOptions):
+    vqvae: Path | None = None
+    "run folder of the VQ-VAE whose codes are learned, finished; the images are those that it was trained on"
+    accumulate: int = 1
+    "shards of a batch that a process does one after the other: less memory, the same step"
+    compile: bool = False
+    "torch.compile: worth its half a minute for long runs on a GPU"
+
+
+@dataclass
 class Train:
     "Train a model into a run folder: genlab train MODEL [options], or genlab train --resume RUN."
 
@@ -93,6 +111,16 @@ class Sample:
     "picture (.png) or numbers (.npy: points float32 (n, 5), images uint8 (n, C, H, W)); must not exist"
     seed: int = 0
     "of the samples"
+    label: int | None = None
+    "prior: the class to write, from 0. Default: classes as frequent as in the training images"
+    guidance: float = 1.0
+    "prior: 1 is none, above it the label is exaggerated"
+    temperature: float = 1.0
+    "prior: below 1 only likely words, above 1 unlikely ones too"
+    top_k: int | None = None
+    "prior: only the k likeliest words"
+    top_p: float = 1.0
+    "prior: only the likeliest words that have this probability together"
 
 
 @dataclass
@@ -144,9 +172,11 @@ def check_config(config):  # the same config
             continue
         if isinstance(f.default, int | float) and not isinstance(value, int | float) and value is not None:
             raise UserError(f"{name} is {value!r}; expected a number.")
-        may_be_zero = f.name in ("depth", "blocks", "free_bits")
+        may_be_zero = f.name in ("depth", "blocks", "free_bits", "dropout", "label_dropout")
         if isinstance(value, int | float) and not isinstance(value, bool) and not (value > 0 or may_be_zero and value == 0):
             raise UserError(f"--{name} is {value}; it must be {'at least 0' if may_be_zero else 'above 0'}.")
+        if f.name.endswith("dropout") and value >= 1:
+            raise UserError(f"--{name} is {value}; it's a share and must be below 1.")
         choices = typing.get_args(f.type) if typing.get_origin(f.type) is Literal else ()
         if choices and value not in choices:
             raise UserError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
@@ -191,7 +221,7 @@ def train(argv: list[str]) -> None:
 def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
     "The settings of a new run from its options, and where it should be."
     config_class, recipe_class = model_classes(name)
-    options_class = {"points": PointOptions, "images": ImageOptions}[MODELS[name][2]]
+    options_class = {"points": PointOptions, "images": ImageOptions, "codes": CodeOptions}[MODELS[name][2]]
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # --budget and --config set the defaults of the others
     early.add_argument("--budget", choices=BUDGETS)
     early.add_argument("--config", type=Path)
@@ -213,6 +243,8 @@ def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
         raise UserError(f"--seed is {run.seed}; expected a whole number from 0 to {2**40 - 1}.")
     if getattr(run, "accumulate", 1) < 1:
         raise UserError(f"--accumulate is {run.accumulate}; it must be at least 1.")
+    if getattr(run, "vqvae", 0) is None:
+        raise UserError(f"{name} learns the codes of a VQ-VAE. Train one with `genlab train vqvae`, and name its run folder: --vqvae runs/vqvae-1.")
     plain = {k: str(v.resolve()) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in vars(run).items()}
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(model).items()}
     settings = dict(model=name) | plain | dict(budget=budget, config=values)
@@ -225,7 +257,7 @@ def check_run(settings: dict, recipe) -> None:
 
     batch = min(recipe.config.batch_size, len(recipe.data))
     check_sharing(recipe, batch, settings.get("accumulate", 1), int(os.environ.get("WORLD_SIZE", 1)), settings.get("trackers", []))
-    if MODELS[settings["model"]][2] == "images" and min(recipe.data.shape[1:]) < 11:
+    if kind_of(settings) == "images" and min(recipe.data.shape[1:]) < 11:
         raise UserError(f"--size is {min(recipe.data.shape[1:])}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
 
 
@@ -246,17 +278,28 @@ def build(settings: dict):
     "The recipe that a run's settings describe, on its data."
     import torch
 
-    kind = MODELS[settings["model"]][2] if settings["model"] in MODELS else None
-    missing = [key for key in ("seed", "budget", "config", *(["data"] if kind == "images" else [])) if key not in settings]
+    needs = {"images": ["data"], "codes": ["vqvae"]}.get(kind_of(settings), [])
+    missing = [key for key in ("seed", "budget", "config", *needs) if key not in settings]
     if missing:
         raise UserError(f"config.yaml lacks {', '.join(missing)}. Put the file back as `genlab train` wrote it.")
     config, recipe_class = config_of(settings)
     data = load_data(settings)
     torch.manual_seed(settings["seed"])
     recipe = recipe_class(config, data)
-    if MODELS[settings["model"]][2] == "images":
+    if kind_of(settings) != "points":
         settings["shape"] = list(recipe.data.shape)  # so that sampling needs no data
+    if kind_of(settings) == "codes":
+        from genlab.vq.prior import fingerprint
+
+        check_same_codes(settings, fingerprint(recipe.vqvae))
     return recipe
+
+
+def check_same_codes(settings: dict, found: str) -> None:
+    "The codes of a run are those of one VQ-VAE, known by its fingerprint."
+    if settings.setdefault("made_for", found) != found:
+        raise UserError(f"the VQ-VAE in {settings['vqvae']} is not the one that this prior was trained on (fingerprint {found}, expected "
+                        f"{settings['made_for']}), so its codes mean nothing here. Put the old one back, or train a new prior.")
 
 
 def config_of(settings: dict):  # the config, the recipe's class
@@ -267,14 +310,40 @@ def config_of(settings: dict):  # the config, the recipe's class
 
 def load_data(settings: dict):
     "What a run learns from."
-    if MODELS[settings["model"]][2] == "points":
+    if kind_of(settings) == "points":
         from genlab.points.colored_pi import load_pi
 
         return load_pi(settings.get("data"))
+    if kind_of(settings) == "codes":
+        from genlab.vq.prior import encode_all
+
+        source, vqvae = load_vqvae(settings)
+        return encode_all(vqvae, load_data(source))
     from genlab.lab.images import load_images
 
     size, root = settings.get("size"), settings.get("root")
     return {split: load_images(settings["data"], split, size=size, root=root) for split in ("train", "validation", "test")}
+
+
+def load_vqvae(settings: dict):  # the settings of its run, the model
+    "The VQ-VAE that a prior's settings name."
+    from genlab.lab.training import read_run
+
+    run = Path(settings["vqvae"])
+    source = read_run(run)
+    if source["model"] != "vqvae":
+        raise UserError(f"{run} is a run of {source['model']}; a prior needs one of vqvae.")
+    return source, load_images_model(run, source)
+
+
+def load_images_model(run: Path, settings: dict):
+    "A finished run's model, built without its data."
+    from genlab.lab.training import load_weights
+
+    if "shape" not in settings:
+        raise UserError(f"{run / 'config.yaml'} lacks shape. Put the file back as `genlab train` wrote it.")
+    config, recipe_class = config_of(settings)
+    return load_weights(run / "model.safetensors", recipe_class.build(config, tuple(settings["shape"])))
 
 
 def steps_of(recipe) -> int:
@@ -328,7 +397,8 @@ def draw_final(recipe, model, seed: int, path: Path) -> None:
     else:
         from genlab.lab.pictures import show
 
-        for ax, images, title in zip(fig.subplots(1, 2), (recipe.data.x[:64], recipe.draw(model, 64, seed)), ("training", "generated"), strict=True):
+        real = recipe.splits["train"].x[:64]
+        for ax, images, title in zip(fig.subplots(1, 2), (real, recipe.draw(model, 64, seed)), ("training", "generated"), strict=True):
             show(ax, images, f"{title} images", columns=8)
     write_atomically(path, lambda p: fig.savefig(p, dpi=130))
 
@@ -343,15 +413,15 @@ def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
     start = time.perf_counter()
     values = recipe.evaluate(model.cpu(), settings["seed"])
     costs["evaluation_seconds"] = round(time.perf_counter() - start, 1)
-    data = recipe.pi.name if hasattr(recipe, "pi") else recipe.data.name
+    data = recipe.pi.name if hasattr(recipe, "pi") else recipe.splits["train"].name
     about = {k: settings[k] for k in ("seed", "budget", "model")}
     write_metrics(out, dict(**values, **costs, **about, data=data, versions=versions()))
-    print(f"\n{settings['model']} on {data}\n\n{'':16}{'value':>11}{'floor':>11}{'n':>8}   95 % interval, or measured with")
+    print(f"\n{settings['model']} on {data}\n\n{'':20}{'value':>11}{'floor':>11}{'n':>8}   95 % interval, or measured with")
     for name, row in values.items():
         if not isinstance(row["value"], float):  # a list, one for each coordinate
             continue
         about = "{:.4f} to {:.4f}".format(*row["interval"]) if "interval" in row else row.get("extractor", "")
-        print(f"{name:16}{row['value']:11.4f}" + (f"{row['floor']:11.4f}" if "floor" in row else f"{'':11}") + f"{row['n']:8}   {about}".rstrip())
+        print(f"{name:20}{row['value']:11.4f}" + (f"{row['floor']:11.4f}" if "floor" in row else f"{'':11}") + f"{row['n']:8}   {about}".rstrip())
     costs = {k: "unknown" if v is None else v for k, v in costs.items()}
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, peak memory {costs['peak_memory_mb']} MB")
 
@@ -367,22 +437,36 @@ def sample(args: Sample) -> None:
         raise UserError(f"-n is {args.n}; ask for at least one sample.")
     settings = read_run(args.run)
     model_classes(settings["model"])
-    if MODELS[settings["model"]][2] == "points":
+    knobs = {k: v for k, v in vars(args).items() if k in ("label", "guidance", "temperature", "top_k", "top_p") and v != getattr(Sample, k)}
+    if knobs and kind_of(settings) != "codes":
+        raise UserError(f"{settings['model']} has no {', '.join(knobs).replace('_', '-')}; only a prior is steered so. Leave it out.")
+    if kind_of(settings) == "points":
         n = args.n or 5_000
         recipe = build(settings)
         save_points(recipe.draw(load_weights(args.run / "model.safetensors", recipe.model), n, args.seed), args.out)
     else:
         from genlab.lab.pictures import draw_images, save_images
 
-        n = args.n or 64
-        if "shape" not in settings:
-            raise UserError(f"{args.run / 'config.yaml'} lacks shape. Put the file back as `genlab train` wrote it.")
-        config, recipe_class = config_of(settings)
-        model = load_weights(args.run / "model.safetensors", recipe_class.build(config, tuple(settings["shape"])))
-        images = draw_images(model, n, args.seed)
+        n, model = args.n or 64, load_images_model(args.run, settings)
+        images = draw_codes(model, settings, n, args.seed, knobs) if kind_of(settings) == "codes" else draw_images(model, n, args.seed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         save_images(images, args.out)
     print(f"{n} samples in {args.out}")
+
+
+def draw_codes(prior, settings: dict, n: int, seed: int, knobs: dict):
+    "Images that a prior writes, in the way that was asked for."
+    import torch
+
+    from genlab.vq.prior import generate
+
+    _, vqvae = load_vqvae(settings)
+    label = knobs.pop("label", None)
+    if label is not None and prior.attributes:
+        raise UserError("--label is for classes, but this prior was trained with attributes. Leave it out.")
+    if label is not None and label < 0:
+        raise UserError(f"--label is {label}; the prior knows 0 to {prior.n_labels - 1}.")
+    return generate(prior, vqvae, n, None if label is None else torch.full((n,), label), seed, **knobs)
 
 
 def save_points(points, path: Path) -> None:

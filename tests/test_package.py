@@ -26,6 +26,7 @@ def installed(tmp_path_factory) -> Path:
     names = zipfile.ZipFile(wheel).namelist()
     assert "genlab/points/vae.py" in names and "genlab/cli.py" in names and not [n for n in names if n.startswith(("tests", "nbs", "tools"))]
     assert {f"genlab/lab/classifiers/{d}.{end}" for d in ("fashion_mnist", "shapes", "faces") for end in ("safetensors", "json")} <= set(names)
+    assert {f"genlab/vq/shipped/{name}" for name in ("vqvae.safetensors", "prior.safetensors", "pair.json")} <= set(names)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", work / "env"], check=True)
     python = work / "env" / "bin" / "python"
     site = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True)
