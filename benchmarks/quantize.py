@@ -68,11 +68,15 @@ def seconds(step) -> float:
     return time.perf_counter() - start
 
 
+def peak() -> float:  # a child's ru_maxrss begins at its parent's, this one doesn't
+    "Peak memory of this process in megabytes (Linux)."
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
+
+
 def memory(name: str, size: tuple[int, int, int]) -> float:
     "Megabytes that a step needs beyond what is there before it."
-    code = (f"import resource, sys; sys.path.insert(0, {str(sys.path[0])!r}); import quantize; step = quantize.make({name!r}, *{size}); "
-            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; step(); "
-            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)")
+    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import quantize; step = quantize.make({name!r}, *{size}); "
+            "before = quantize.peak(); step(); print(quantize.peak() - before)")
     return float(subprocess.check_output([sys.executable, "-c", code], text=True).split()[-1])
 
 
