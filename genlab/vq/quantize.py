@@ -27,7 +27,10 @@ def nearest(
     "Index of the code nearest to each vector; at most about 2**20 distances are in memory at once."
     half = 0.5 * codebook.square().sum(dim=1)
     rows = max(1, 2**20 // len(codebook))
-    return torch.cat([torch.addmm(half, part, codebook.T, alpha=-1).argmin(dim=1) for part in x.split(rows)])
+    index = torch.empty(len(x), dtype=torch.int64, device=x.device)  # made first: small results between large tables would break up the memory
+    for i in range(0, len(x), rows):
+        index[i:i + rows] = torch.addmm(half, x[i:i + rows], codebook.T, alpha=-1).argmin(dim=1)
+    return index
 
 # %% ../../nbs/4_vq/40_quantize.ipynb #bad07932
 def code_sums(
