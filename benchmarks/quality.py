@@ -100,8 +100,9 @@ def peers(splits, seconds: float, seed: int, kinds=("MLP", "conv")) -> dict[str,
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(doc: str) -> tuple[float, int, dict]:  # seconds, seeds, the splits of Fashion-MNIST
+    "What the command line asks for, and quiet peers."
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="5 seconds, 1 seed")
@@ -109,7 +110,11 @@ def main() -> None:
     logging.disable(logging.INFO)
     os.environ["TQDM_DISABLE"] = "1"
     seconds, seeds = (5, 1) if args.quick else (args.seconds, args.seeds)
-    splits = {split: load_images("fashion_mnist", split) for split in ("train", "validation", "test")}
+    return seconds, seeds, {split: load_images("fashion_mnist", split) for split in ("train", "validation", "test")}
+
+
+def main() -> None:
+    seconds, seeds, splits = options(__doc__)
     print(f"| {seconds:.0f} s of training | seed | FID (floor) | KID | MSE |\n|---|---|---|---|---|")
     for seed in range(seeds):
         for name, r in (ours(splits, seconds, seed) | peers(splits, seconds, seed)).items():

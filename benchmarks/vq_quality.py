@@ -8,9 +8,7 @@ nats of words: what the codes of a test image cost together; theirs are 16 codes
 they leave (Gaussian, the variance that is left on training images, uniform dequantisation). Prints one table.
 """
 
-import argparse
 import contextlib
-import logging
 import math
 import os
 import tempfile
@@ -23,9 +21,9 @@ from pythae.models import VQVAEConfig as PeerConfig
 from pythae.models.nn.benchmarks.mnist import Decoder_ResNet_VQVAE_MNIST, Encoder_ResNet_VQVAE_MNIST
 from pythae.samplers import PixelCNNSampler
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
-from quality import Clock, OutOfTime
+from quality import Clock, OutOfTime, options
 
-from genlab.lab.images import load_images, to_float, to_uint8
+from genlab.lab.images import to_float, to_uint8
 from genlab.lab.metrics import FeatureStats, bits_per_dim, evaluate_images, frechet_distance, load_extractor
 from genlab.lab.training import fit
 from genlab.vq.prior import TokenPriorConfig, TokenPriorRecipe, encode_all, generate, word_nats
@@ -108,15 +106,7 @@ def peers(splits, seconds: float, seed: int) -> tuple[str, dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="5 seconds, 1 seed")
-    args = parser.parse_args()
-    logging.disable(logging.INFO)
-    os.environ["TQDM_DISABLE"] = "1"
-    seconds, seeds = (5, 1) if args.quick else (args.seconds, args.seeds)
-    splits = {split: load_images("fashion_mnist", split) for split in ("train", "validation", "test")}
+    seconds, seeds, splits = options(__doc__)
     print(f"| {seconds:.0f} s for the VQ-VAE, {seconds:.0f} s for the prior | seed | FID of samples (floor) | FID of reconstructions | MSE "
           "| nats of words | bits/dim |\n|---|---|---|---|---|---|---|")
     for seed in range(seeds):

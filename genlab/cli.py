@@ -71,13 +71,9 @@ class PointOptions(RunOptions):
 
 
 @dataclass
-class ImageOptions(RunOptions):
-    data: Literal["fashion_mnist", "mnist", "cifar10", "celeba", "shapes", "faces"] = "fashion_mnist"
-    "data set; shapes and faces are drawn by genlab and need no files"
-    size: int | None = None
-    "images are resized to this height and width. Default: as they are; 64 for celeba"
-    root: Path | None = None
-    "folder of the data sets. Default: GENLAB_DATA; without it the checkout's data folder, or one in the home folder"
+class NetworkOptions(RunOptions):
+    "What the training of networks on images or codes has beside that."
+
     accumulate: int = 1
     "shards of a batch that a process does one after the other: less memory, the same step"
     compile: bool = False
@@ -85,13 +81,19 @@ class ImageOptions(RunOptions):
 
 
 @dataclass
-class CodeOptions(RunOptions):
+class ImageOptions(NetworkOptions):
+    data: Literal["fashion_mnist", "mnist", "cifar10", "celeba", "shapes", "faces"] = "fashion_mnist"
+    "data set; shapes and faces are drawn by genlab and need no files"
+    size: int | None = None
+    "images are resized to this height and width. Default: as they are; 64 for celeba"
+    root: Path | None = None
+    "folder of the data sets. Default: GENLAB_DATA; without it the checkout's data folder, or one in the home folder"
+
+
+@dataclass
+class CodeOptions(NetworkOptions):
     vqvae: Path | None = None
     "run folder of the VQ-VAE whose codes are learned, finished; the images are those that it was trained on"
-    accumulate: int = 1
-    "shards of a batch that a process does one after the other: less memory, the same step"
-    compile: bool = False
-    "torch.compile: worth its half a minute for long runs on a GPU"
 
 
 @dataclass
