@@ -44,7 +44,7 @@ test: $(VENV)/.test
 	$(SMOKE) OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing
 	@echo "== 3/3 tests/"
 	@$(BIN)/ruff check genlab tools tests benchmarks setup.py
-	$(SMOKE) $(BIN)/pytest
+	$(SMOKE) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py

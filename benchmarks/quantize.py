@@ -3,8 +3,7 @@
 Forward and backward, and the codebook's moving average, for N vectors of D numbers and K codes: ours, vector-quantize-pytorch
 and pythae's QuantizerEMA with the same options (decay 0.99, no restart, the same codes at the start). Each gets vectors in the
 layout that it asks for; agreement: the share of vectors that get the same code as from ours. Times: median of rounds in turns,
-in one process. Memory: growth of the peak in a process of its own, over what it holds before the step. Prints one table, and
-how the cost of ours grows with K and N.
+in one process. Memory: growth of the peak in a process of its own, over what it holds before the step. Prints one table.
 """
 
 import argparse
@@ -97,13 +96,6 @@ def main() -> None:
             same = (first[name] == first["genlab"]).double().mean().item()
             print(f"| {' x '.join(f'{v:,}' for v in size)} | {name} | {ms:.0f} | {ratios[rounds // 2]:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) "
                   f"| {same:.4%} | {memory(name, size):.0f} |", flush=True)
-    grow, cost = [(8_192, 128), (8_192, 512), (8_192, 2_048), (8_192, 8_192), (32_768, 512), (131_072, 512)][:3 if args.quick else None], {}
-    for n, k in grow:
-        step = make("genlab", n, k, 64)
-        step()
-        cost[n, k] = sorted(seconds(step) for _ in range(5))[2]
-    shares = "; ".join(f"N {n:,}, K {k:,}: {c / cost[grow[0]]:.1f}" for (n, k), c in cost.items())
-    print(f"\nOurs, D = 64, in shares of N = 8,192, K = 128: {shares}.")
 
 
 if __name__ == "__main__":

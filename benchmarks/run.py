@@ -22,6 +22,7 @@ SECTIONS = {
     "quality": "A minute of training on Fashion-MNIST",
     "quantize": "Quantisers",
     "prior": "Transformers over codes",
+    "vq_cost": "How the cost of quantisers and priors grows",
     "vq_quality": "Two minutes of VQ-VAE and prior on Fashion-MNIST",
 }
 HEAD = """# Benchmarks

@@ -97,7 +97,8 @@ def test_another_vqvae_is_refused_by_samples_and_by_resuming(work, few_images, g
     shutil.rmtree(work / "moved")
 
 
-@pytest.mark.parametrize("model,settings", [("vqvae", WORDS), ("prior", ["--vqvae", "words", *WRITER, "--dropout", "0", "--label-dropout", "0"])])
+@pytest.mark.parametrize("model,settings", [("vqvae", WORDS)] + [
+    (prior, ["--vqvae", "words", *WRITER, "--dropout", "0", "--label-dropout", "0"]) for prior in ("prior", "masked-prior")])
 def test_two_processes_are_one(work, few_images, model, settings):
     for name, processes, extra in (("shards", 1, ["--accumulate", "2"]), ("two", 2, [])):
         done = train(work, few_images, model, *settings, *extra, "--out", f"{model}_{name}", processes=processes)
