@@ -29,6 +29,18 @@ MODELS = {
     "vqvae": ("genlab.vq.vqvae", "VQVAE", "images", "nbs/4_vq/41_vqvae.ipynb"),
     "prior": ("genlab.vq.prior", "TokenPrior", "codes", "nbs/4_vq/42_prior.ipynb"),
     "masked-prior": ("genlab.vq.prior", "MaskedPrior", "codes", "nbs/4_vq/42_prior.ipynb"),
+    "pi-flow": ("genlab.flow.splines", "SplinePointFlow", "points", "nbs/7_flow/73_splines.ipynb"),
+    "realnvp": ("genlab.flow.realnvp", "RealNVP", "images", "nbs/7_flow/71_realnvp.ipynb"),
+    "glow": ("genlab.flow.glow", "Glow", "images", "nbs/7_flow/72_glow.ipynb"),
+    "spline-flow": ("genlab.flow.splines", "SplineFlow", "images", "nbs/7_flow/73_splines.ipynb"),
+    "tarflow": ("genlab.flow.tarflow", "TarFlow", "images", "nbs/7_flow/74_tarflow.ipynb"),
+}
+# by what `genlab sample` steers a model
+KNOBS = dict.fromkeys(("realnvp", "glow", "spline-flow"), ("label", "temperature")) | {
+    "pi-flow": ("temperature",),
+    "prior": ("label", "guidance", "temperature", "top_k", "top_p"),
+    "masked-prior": ("label", "guidance", "temperature", "top_k", "top_p"),
+    "tarflow": ("label", "guidance", "temperature"),
 }
 Budget = Literal[BUDGETS]
 
@@ -114,11 +126,11 @@ class Sample:
     seed: int = 0
     "of the samples"
     label: int | None = None
-    "prior: the class to write, from 0. Default: classes as frequent as in the training images"
+    "priors, and flows with labels: the class to draw, from 0. Default: all classes"
     guidance: float = 1.0
-    "prior: 1 is none, above it the label is exaggerated"
+    "priors and tarflow: 1 is none, above it the label is exaggerated"
     temperature: float = 1.0
-    "prior: below 1 only likely words, above 1 unlikely ones too"
+    "priors: below 1 only likely words, above 1 unlikely ones too. Flows: a factor on the noise"
     top_k: int | None = None
     "prior: only the k likeliest words"
     top_p: float = 1.0
@@ -174,7 +186,7 @@ def check_config(config):  # the same config
             continue
         if isinstance(f.default, int | float) and not isinstance(value, int | float) and value is not None:
             raise UserError(f"{name} is {value!r}; expected a number.")
-        may_be_zero = f.name in ("depth", "blocks", "free_bits", "dropout", "label_dropout")
+        may_be_zero = f.name in ("depth", "blocks", "free_bits", "dropout", "label_dropout", "n_labels", "noise")
         if isinstance(value, int | float) and not isinstance(value, bool) and not (value > 0 or may_be_zero and value == 0):
             raise UserError(f"--{name} is {value}; it must be {'at least 0' if may_be_zero else 'above 0'}.")
         if f.name.endswith("dropout") and value >= 1:
@@ -439,18 +451,21 @@ def sample(args: Sample) -> None:
         raise UserError(f"-n is {args.n}; ask for at least one sample.")
     settings = read_run(args.run)
     model_classes(settings["model"])
-    knobs = {k: v for k, v in vars(args).items() if k in ("label", "guidance", "temperature", "top_k", "top_p") and v != getattr(Sample, k)}
-    if knobs and kind_of(settings) != "codes":
-        raise UserError(f"{settings['model']} has no {', '.join(knobs).replace('_', '-')}; only a prior is steered so. Leave it out.")
+    knobs = {k: v for k, v in vars(args).items() if k in KNOBS["prior"] and v != getattr(Sample, k)}
+    unknown = [k.replace("_", "-") for k in knobs if k not in KNOBS.get(settings["model"], ())]
+    if unknown:
+        raise UserError(f"{settings['model']} is not steered by {', '.join(unknown)}. Leave it out.")
     if kind_of(settings) == "points":
+        import torch
+
         n = args.n or 5_000
-        recipe = build(settings)
-        save_points(recipe.draw(load_weights(args.run / "model.safetensors", recipe.model), n, args.seed), args.out)
+        model = load_weights(args.run / "model.safetensors", build(settings).model)
+        save_points(model.sample(n, generator=torch.Generator().manual_seed(args.seed), **knobs), args.out)
     else:
         from genlab.lab.pictures import draw_images, save_images
 
         n, model = args.n or 64, load_images_model(args.run, settings)
-        images = draw_codes(model, settings, n, args.seed, knobs) if kind_of(settings) == "codes" else draw_images(model, n, args.seed)
+        images = draw_codes(model, settings, n, args.seed, knobs) if kind_of(settings) == "codes" else draw_images(model, n, args.seed, **knobs)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         save_images(images, args.out)
     print(f"{n} samples in {args.out}")

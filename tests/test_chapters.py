@@ -45,6 +45,16 @@ def test_as_a_file(path):
         assert len(lines) <= 25 or "GLYPH = " in code, f"a cell of {len(lines)} lines:\n{code[:200]}"
 
 
+@every_book
+def test_figures_were_saved_as_pictures(path):
+    "A bare matplotlib Figure that is displayed before the first plt.subplots() leaves only its name."
+    for cell in tool.read(path)["cells"]:
+        for out in cell.get("outputs", []):
+            data = out.get("data", {})
+            if "Figure size" in "".join(data.get("text/plain", "")):
+                assert any(kind.startswith("image/") for kind in data), f"a figure without its picture:\n{tool.source(cell)}"
+
+
 @every_chapter
 def test_anatomy(path):
     code, first = cells(path, "code"), cells(path, "markdown")[0]

@@ -69,7 +69,7 @@ def test_samples_are_steered(work, genlab, tmp_path):
     (["sample", "writer", "-n", "0"], "at least one"),
     (["sample", "writer", "--top-p", "1.5"], "top-p is 1.5"),
     (["sample", "writer", "--temperature", "0"], "temperature is 0"),
-    (["sample", "words", "--label", "1"], "only a prior"),
+    (["sample", "words", "--label", "1"], "not steered by label"),
     (["train", "prior", *WRITER], "--vqvae runs/vqvae-1"),
     (["train", "prior", "--vqvae", "writer", *WRITER], "needs one of vqvae"),
     (["train", "prior", "--vqvae", "nothing", *WRITER], "not a run folder"),

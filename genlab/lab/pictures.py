@@ -122,11 +122,16 @@ def latent_explorer(
     interact(draw, **{f"d{i + 1}": FloatSlider(0, min=-spread, max=spread, step=0.1) for i in range(len(directions))})
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #a238bd9b
-def draw_images(model: nn.Module, n: int, seed: int = 0) -> Tensor:  # float (n, C, H, W) in [-1, 1], on the CPU
+def draw_images(
+    model: nn.Module, n: int, seed: int = 0,
+    label: int | None = None,  # a class for all of them
+    **knobs,                   # what else the model's `sample` takes, such as a temperature
+) -> Tensor:                   # float (n, C, H, W) in [-1, 1], on the CPU
     "n samples of a model, in pieces that fit into memory; the global random state stays as it was."
     device = next(model.parameters()).device
     g = torch.Generator(device).manual_seed(seed)
-    return torch.cat([model.sample(min(500, n - i), generator=g).cpu() for i in range(0, n, 500)])
+    y = None if label is None else torch.full((500,), label, device=device)
+    return torch.cat([model.sample(m, y if y is None else y[:m], generator=g, **knobs).cpu() for m in (min(500, n - i) for i in range(0, n, 500))])
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #7226f89d
 class ImageRecipe(Recipe):

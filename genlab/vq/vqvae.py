@@ -259,7 +259,7 @@ def likelihood(self: VQVAERecipe, model: VQVAE, seed: int) -> dict[str, dict]:
 # %% ../../nbs/4_vq/41_vqvae.ipynb #a0f77c9f
 @torch.no_grad()
 def reconstruction_fid(model: VQVAE, test: ImageSet) -> dict[str, dict]:  # empty if there is no extractor for the data
-    "Frechet distance between images and their reconstructions: a floor for every sample that is made of these words."
+    "Frechet distance between images and their reconstructions: what the words lose, before any prior."
     try:
         extractor = load_extractor(test.name)
     except UserError:
