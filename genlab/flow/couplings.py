@@ -203,24 +203,28 @@ class Flow(nn.Module):
 
     forward = loss
 
-    def base_sample(self, n: int, generator: torch.Generator | None, temperature: float) -> Tensor:  # z, (n, *shape)
-        "Standard normal noise, times the temperature."
-        if n < 1 or not temperature >= 0:
-            raise UserError(f"{n} samples at temperature {temperature} were asked for; ask for at least one, at a temperature of at least 0 (1 is the model's own).")
-        return temperature * torch.randn(n, *self.shape, generator=generator, device=next(self.parameters()).device)
+# %% ../../nbs/7_flow/70_couplings.ipynb #e26ad897
+@patch
+def base_sample(self: Flow, n: int, generator: torch.Generator | None, temperature: float) -> Tensor:  # z, (n, *shape)
+    "Standard normal noise, times the temperature."
+    if n < 1 or not temperature >= 0:
+        raise UserError(f"{n} samples at temperature {temperature} were asked for; ask for at least one, at a temperature of at least 0 (1 is the model's own).")
+    return temperature * torch.randn(n, *self.shape, generator=generator, device=next(self.parameters()).device)
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
-        "Noise through the inverse."
-        return self.transform.inverse(self.base_sample(n, generator, temperature), y)[0]
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #482dedec
+@patch
+@torch.no_grad()
+def sample(self: Flow, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
+    "Noise through the inverse."
+    return self.transform.inverse(self.base_sample(n, generator, temperature), y)[0]
+
+# %% ../../nbs/7_flow/70_couplings.ipynb #290491ba
 def point_transform(dim: int, elementwise, layers: int = 8, hidden: int = 64, depth: int = 2, context_dim: int = 0) -> Compose:
     "`layers` times: activation norm, linear layer, coupling with what `elementwise()` makes."
     rounds = [(ActNorm(dim), LULinear(dim), Coupling(dim, elementwise(), hidden, depth, context_dim)) for _ in range(layers)]
     return Compose(*[layer for one in rounds for layer in one])
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #30276702
+# %% ../../nbs/7_flow/70_couplings.ipynb #3b7967f7
 def exploded(
     norm: float,
     recent: list[float],   # norms of the steps before, oldest first; this one is added
@@ -250,7 +254,7 @@ class FlowRecipe(Recipe):
         opt.zero_grad()
         return parts | dict(skipped=torch.tensor(float(skip), device=parts["loss"].device))
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #88efb6b1
+# %% ../../nbs/7_flow/70_couplings.ipynb #f0f63a45
 class PointFlow(Flow):
     "A flow of points x = (row, col, r, g, b), standardised inside; the loss spreads each point over its cell."
 
@@ -281,11 +285,13 @@ class PointFlow(Flow):
 
     forward = loss
 
-    def sample(self, n: int, y: Tensor | None = None, **knobs) -> Tensor:  # (n, 5); knobs: generator, temperature
-        "Draw points."
-        return super().sample(n, y, **knobs) * self.scale + self.shift
+# %% ../../nbs/7_flow/70_couplings.ipynb #5482f34f
+@patch
+def sample(self: PointFlow, n: int, y: Tensor | None = None, **knobs) -> Tensor:  # (n, 5); knobs: generator, temperature
+    "Draw points."
+    return super(PointFlow, self).sample(n, y, **knobs) * self.scale + self.shift
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #a11f3ce4
+# %% ../../nbs/7_flow/70_couplings.ipynb #8440a2c0
 @dataclass
 class PointFlowConfig:
     "A flow of single points with affine couplings (chapter 70_couplings)."
@@ -303,7 +309,7 @@ class PointFlowConfig:
     steps: int = 3_000
     "steps of training"
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #f0f63a45
+# %% ../../nbs/7_flow/70_couplings.ipynb #7eed90c2
 class PointFlowRecipe(FlowRecipe, PointRecipe):
     "One training step of a point flow, pictures and yardsticks."
 
@@ -333,7 +339,7 @@ class PointFlowRecipe(FlowRecipe, PointRecipe):
         "5000 points drawn back as a picture, uint8 (300, 300, 3)."
         return points_to_image(self.draw(model, 5_000, seed))
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #8e6cedc1
+# %% ../../nbs/7_flow/70_couplings.ipynb #535b6ad3
 @patch
 def evaluate(self: PointFlowRecipe, model: PointFlow, seed: int) -> dict[str, dict]:
     "The yardsticks of chapter 11_distances, the nats of fresh points, the error of the inverse in units of x."

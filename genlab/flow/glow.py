@@ -93,7 +93,7 @@ class GlowConfig:
     steps: int = 1_200
     "steps of training"
 
-
+# %% ../../nbs/7_flow/72_glow.ipynb #0581a550
 class GlowRecipe(ImageFlowRecipe):
     "Trains a `Glow`."
 
