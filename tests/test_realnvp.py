@@ -345,8 +345,11 @@ def test_models_learn_store_and_recompute(name, n_labels, tmp_path):
     own = load_weights(tmp_path / "own.safetensors", MODELS[name](n_labels=n_labels, recompute=True)).train()
     z = model.encode(x, y)
     assert torch.equal(back.encode(x, y), z) and torch.equal(own.encode(x, y), z)
-    made = [one.sample(3, y[:3], generator=torch.Generator().manual_seed(0)) for one in (model, back)]
+    made = [one.sample(3, y[:3] if n_labels else None, generator=torch.Generator().manual_seed(0)) for one in (model, back)]
     assert torch.equal(*made)
+    if n_labels == 0:
+        with pytest.raises(UserError, match="without labels"):
+            model.sample(3, y[:3])
     gradients = []
     for one in (model, own):
         torch.manual_seed(1)

@@ -403,7 +403,7 @@ def test_the_recipe_learns_and_measures(few_images, noise):
     values = recipe.evaluate(model, seed=0)
     assert values["inverse_error"]["value"] < 1e-4 and values["fid"]["n"] == 40
     assert 0.05 < values["bayes_accuracy"]["value"] <= 1 and values["bits_per_dim_iw"]["value"] <= values["bits_per_dim"]["value"] + 0.1
-    assert recipe.picture(model, 0).dtype.name == "uint8" and TarFlowRecipe.knobs == ("label", "guidance", "temperature")
+    assert recipe.picture(model, 0).dtype.name == "uint8"
     x, y = splits["test"][torch.arange(100)]
     if noise:
         torch.manual_seed(0)
