@@ -498,3 +498,12 @@ def test_the_pair_that_ships_is_small_and_as_good_as_its_record_says():
 def test_a_folder_without_a_pair_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match="holds no pair.json"):
         load_pair(tmp_path)
+
+
+def test_the_commitment_counts_a_quarter():
+    torch.manual_seed(0)
+    model, x = VQVAE((1, 8, 8), n_codes=8, dim=4, widths=(8,)).eval(), torch.rand(3, 1, 8, 8) * 2 - 1
+    with torch.no_grad():
+        parts, out = model.loss(x), model.quantizer(model.to_codes(model.encoder(x)))
+    torch.testing.assert_close(parts["commitment"], 0.25 * 0.5 * 64 * out.losses["commitment"])  # half of the pixels, as in the likelihood
+    assert parts["commitment"] > 0
