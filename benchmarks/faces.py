@@ -5,9 +5,9 @@ genlab.lab.synthetic.make_faces (chapter 21_synthetic), in turns on the same mac
 """
 
 import argparse
-import time
 
 import torch
+from measure import seconds
 
 from genlab.lab.synthetic import make_faces, make_shapes
 
@@ -110,12 +110,6 @@ def plain_faces(n: int, size: int) -> torch.Tensor:
     g = torch.Generator().manual_seed(0)
     y = torch.rand(n, len(P), generator=g) < P
     return torch.cat([Plain(part, size, g).render() for part in y.split(128)])
-
-
-def seconds(work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

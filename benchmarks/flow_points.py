@@ -16,6 +16,7 @@ import warnings
 from functools import partial
 
 import torch
+from measure import seconds
 from torch import nn
 
 from genlab.flow.couplings import Affine, Compose, Coupling, Flow, point_transform
@@ -149,12 +150,6 @@ class Trainer:
         (-self.model.log_prob(x).mean()).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.opt.step()
-
-
-def seconds(f) -> float:
-    start = time.perf_counter()
-    f()
-    return time.perf_counter() - start
 
 
 def sampling(model: nn.Module) -> None:

@@ -10,11 +10,11 @@ it comes, drawn as flow_cost.png beside this file.
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from measure import seconds
 from torch import nn
 
 from genlab.flow.glow import Glow
@@ -22,17 +22,6 @@ from genlab.flow.realnvp import ImageCoupling
 from genlab.lab.training import keep_memory
 
 SHAPE, ROUNDS, WIDTH, LEVELS, BATCH = (3, 32, 32), 4, 64, 3, 16
-
-
-def seconds(f) -> float:
-    start = time.perf_counter()
-    f()
-    return time.perf_counter() - start
-
-
-def peak() -> float:  # a child's ru_maxrss begins at its parent's, this one doesn't
-    "Peak memory of this process in megabytes (Linux)."
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
 
 
 class PeersNet(nn.Module):

@@ -6,21 +6,15 @@ the peer with a start word), and a step of training: forward, backward, AdamW. M
 """
 
 import argparse
-import time
 
 import torch
+from measure import seconds
 from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
 
 from genlab.lab.training import keep_memory
 from genlab.vq.prior import MaskedPrior, TokenPrior
 
 K, T, BATCH = 512, 49, 64
-
-
-def seconds(f) -> float:
-    start = time.perf_counter()
-    f()
-    return time.perf_counter() - start
 
 
 def trainer(model, loss):

@@ -9,9 +9,9 @@ in one process. Memory: growth of the peak in a process of its own, over what it
 import argparse
 import subprocess
 import sys
-import time
 
 import torch
+from measure import seconds
 from pythae.models.vq_vae.vq_vae_config import VQVAEConfig as PeerConfig
 from pythae.models.vq_vae.vq_vae_utils import QuantizerEMA
 from vector_quantize_pytorch import VectorQuantize
@@ -59,17 +59,6 @@ def make(name: str, n: int, k: int, d: int):
         return index.flatten()
 
     return step
-
-
-def seconds(step) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-def peak() -> float:  # a child's ru_maxrss begins at its parent's, this one doesn't
-    "Peak memory of this process in megabytes (Linux)."
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
 
 
 def memory(name: str, size: tuple[int, int, int]) -> float:

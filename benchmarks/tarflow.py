@@ -10,21 +10,15 @@ process of its own, above what it had before its first step.
 import argparse
 import subprocess
 import sys
-import time
 
 import torch
+from measure import peak, seconds
 
 from genlab.flow.tarflow import TarFlow
 from genlab.lab.images import load_images, to_float
 from genlab.lab.training import keep_memory
 
 SIZE = dict(channels=64, blocks=4, layers=2, n_labels=10, noise=0.1)
-
-
-def seconds(f) -> float:
-    start = time.perf_counter()
-    f()
-    return time.perf_counter() - start
 
 
 def grey_images() -> tuple[torch.Tensor, torch.Tensor]:  # (N, 1, 28, 28) in [-1, 1], classes
@@ -89,11 +83,6 @@ def sampling(patch: int, steps: int, batch: int, rounds: int, slow: int) -> None
     print(f"\nAfter {steps} steps of training, Jacobi took {rounds_of(flow, z, context)} rounds (last block first) of at most {flow.shape[0] - 1}.")
 
 
-def peak_mb() -> float:
-    "Peak resident memory of this process (its ru_maxrss would begin at the parent's)."
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
-
-
 def one_step(patch: int, blocks: int, recompute: bool) -> None:
     "In a process of its own: memory above that before the first step, and the time of a later one."
     torch.manual_seed(0)
@@ -105,9 +94,9 @@ def one_step(patch: int, blocks: int, recompute: bool) -> None:
         flow(x, y)["loss"].backward()
 
     flow(x[:1], y[:1])["loss"].backward()
-    before = peak_mb()
+    before = peak()
     step()
-    print(peak_mb() - before, min(seconds(step) for _ in range(3)))
+    print(peak() - before, min(seconds(step) for _ in range(3)))
 
 
 def memory(patch: int, depths: tuple[int, ...]) -> None:

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 from matplotlib.figure import Figure
-from prior import seconds
+from measure import seconds
 from quantize import make
 
 from genlab.lab.training import keep_memory

@@ -2,9 +2,13 @@
 
 import gzip
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from runs import environment
+
+from genlab import cli
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -21,6 +25,22 @@ def few_images(tmp_path_factory) -> Path:
             content = gzip.decompress((DEBIAN / f"{part}-{kind}-ubyte.gz").read_bytes())
             (raw / f"{part}-{kind}-ubyte").write_bytes(content[:4] + n.to_bytes(4, "big") + content[8:head + n * size])
     return raw.parent.parent
+
+
+@pytest.fixture
+def genlab(work, few_images, monkeypatch, capsys):
+    "Calls the command line in this process, in the folder `work` of a test's module; returns exit code and what was said."
+    monkeypatch.chdir(work)
+    for name, value in environment(few_images).items():
+        monkeypatch.setenv(name, value)
+
+    def call(*args) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["genlab", *map(str, args)])
+        code = cli.main()
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return call
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -55,3 +55,11 @@ def stop(folder: Path, data: Path, what: list[str], name: str, processes: int, h
     _, said = process.communicate(timeout=60)
     assert not (folder / name / "metrics.json").exists()
     return process.returncode, said
+
+
+def assert_refused(work: Path, genlab, args, said: str) -> None:
+    "The command line (the fixture `genlab`) refuses in one sentence, and changes nothing."
+    before = sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*"))
+    code, out = genlab(*args)
+    assert code == 2 and said in out and len(out.strip().splitlines()) == 1, out
+    assert sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*")) == before

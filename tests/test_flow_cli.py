@@ -2,13 +2,10 @@
 
 import json
 import signal
-import sys
 
 import numpy as np
 import pytest
-from runs import assert_same_weights, environment, rows, stop, train
-
-from genlab import cli
+from runs import assert_refused, assert_same_weights, rows, stop, train
 
 SHORT = ["--budget", "smoke", "--steps", "30", "--batch-size", "16"]
 SMALL = {
@@ -32,22 +29,6 @@ def work(tmp_path_factory, few_images):
         done = train(folder, few_images, *settings(model), "--out", model)
         assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture
-def genlab(work, few_images, monkeypatch, capsys):
-    "Calls the command line in this process; returns exit code and what was said."
-    monkeypatch.chdir(work)
-    for name, value in environment(few_images).items():
-        monkeypatch.setenv(name, value)
-
-    def call(*args) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["genlab", *map(str, args)])
-        code = cli.main()
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return call
 
 
 @pytest.mark.parametrize("model", SMALL)
@@ -107,10 +88,7 @@ def test_tarflow_takes_a_label_and_guidance(genlab, tmp_path):
     (["train", "tarflow", *SHORT, "--patch", "5"], "Choose a patch of"),
 ])
 def test_refusals_are_one_sentence_and_change_nothing(work, genlab, args, said):
-    before = sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*"))
-    code, out = genlab(*args)
-    assert code == 2 and said in out and len(out.strip().splitlines()) == 1, out
-    assert sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*")) == before
+    assert_refused(work, genlab, args, said)
 
 
 @pytest.mark.parametrize("model", ["realnvp", "tarflow"])

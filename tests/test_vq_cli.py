@@ -3,14 +3,11 @@
 import json
 import shutil
 import signal
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from runs import assert_same_weights, environment, rows, stop, train
-
-from genlab import cli
+from runs import assert_refused, assert_same_weights, rows, stop, train
 
 WORDS = ["--budget", "smoke", "--steps", "40", "--batch-size", "32", "--n-codes", "32", "--dim", "8", "--widths", "8", "16"]
 WRITER = ["--budget", "smoke", "--steps", "40", "--batch-size", "32", "--d-model", "16", "--depth", "1"]
@@ -24,22 +21,6 @@ def work(tmp_path_factory, few_images):
         done = train(folder, few_images, *args)
         assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture
-def genlab(work, few_images, monkeypatch, capsys):
-    "Calls the command line in this process; returns exit code and what was said."
-    monkeypatch.chdir(work)
-    for name, value in environment(few_images).items():
-        monkeypatch.setenv(name, value)
-
-    def call(*args) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["genlab", *map(str, args)])
-        code = cli.main()
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return call
 
 
 def test_both_runs_say_what_they_reached(work):
@@ -79,10 +60,7 @@ def test_samples_are_steered(work, genlab, tmp_path):
     (["train", "vqvae", *WORDS, "--form", "residual", "--patch", "7"], "power of 2"),
 ])
 def test_refusals_are_one_sentence_and_change_nothing(work, genlab, args, said):
-    before = sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*"))
-    code, out = genlab(*args)
-    assert code == 2 and said in out and len(out.strip().splitlines()) == 1, out
-    assert sorted((p, p.stat().st_mtime_ns) for p in work.rglob("*")) == before
+    assert_refused(work, genlab, args, said)
 
 
 def test_another_vqvae_is_refused_by_samples_and_by_resuming(work, few_images, genlab, tmp_path):
