@@ -81,8 +81,8 @@ def make(name: str, rounds: int = ROUNDS, width: int = WIDTH, shape=SHAPE, batch
 def memory(settings: dict) -> float:
     "Megabytes that three steps with a batch of 64 need at their peak, beyond what is there before."
     settings = settings | dict(batch=64)
-    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import glow; step, _ = glow.make('genlab', **{settings!r}); "
-            "before = glow.peak(); step(); step(); step(); print(glow.peak() - before)")
+    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import glow, measure; step, _ = glow.make('genlab', **{settings!r}); "
+            "before = measure.peak(); step(); step(); step(); print(measure.peak() - before)")
     return float(subprocess.check_output([sys.executable, "-c", code], text=True).split()[-1])
 
 

@@ -63,8 +63,8 @@ def make(name: str, n: int, k: int, d: int):
 
 def memory(name: str, size: tuple[int, int, int]) -> float:
     "Megabytes that a step needs beyond what is there before it."
-    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import quantize; step = quantize.make({name!r}, *{size}); "
-            "before = quantize.peak(); step(); print(quantize.peak() - before)")
+    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import quantize, measure; step = quantize.make({name!r}, *{size}); "
+            "before = measure.peak(); step(); print(measure.peak() - before)")
     return float(subprocess.check_output([sys.executable, "-c", code], text=True).split()[-1])
 
 

@@ -259,6 +259,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'genlab/flow/splines.py'),
                                      'genlab.flow.splines.RationalQuadratic.piece': ( '7_flow/splines.html#rationalquadratic.piece',
                                                                                       'genlab/flow/splines.py'),
+                                     'genlab.flow.splines.RationalQuadratic.slopes': ( '7_flow/splines.html#rationalquadratic.slopes',
+                                                                                       'genlab/flow/splines.py'),
                                      'genlab.flow.splines.SplineFlow': ('7_flow/splines.html#splineflow', 'genlab/flow/splines.py'),
                                      'genlab.flow.splines.SplineFlow.__init__': ( '7_flow/splines.html#splineflow.__init__',
                                                                                   'genlab/flow/splines.py'),

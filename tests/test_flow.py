@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from accelerate import Accelerator
 from flows import perturbed, proves
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from genlab.flow.couplings import (
     PointFlow,
     PointFlowConfig,
     PointFlowRecipe,
+    exploded,
     inverse_error,
     jacobian_log_det,
     point_transform,
@@ -27,7 +29,7 @@ from genlab.flow.couplings import (
 from genlab.lab.layers import idle_parameters
 from genlab.lab.training import fit
 from genlab.points.colored_pi import load_pi
-from genlab.points.vae import log_normal
+from genlab.points.vae import learning_rate, log_normal
 
 MAKE = {
     "norm": lambda d, e: ActNorm(d),
@@ -168,19 +170,106 @@ def test_a_step_that_explodes_is_left_out_and_counted():
     assert any(not torch.equal(before[moved - 1][k], before[moved][k]) for k in before[moved])
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_seed_ends_in_nan(seed):
-    torch.manual_seed(seed)
-    x = torch.rand(1_000, 2).round(decimals=1) * 4 - 2  # places that repeat, the worst case for a density
-    flow = Flow(point_transform(2, Affine, 4, 32), (2,))
-    flow.transform.start(x)
+class Steps(FlowRecipe):
+    "A flow of two numbers; a row beyond 1e3 makes a gradient explode, `nan` a NaN."
 
-    class Recipe(FlowRecipe):
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(Flow(point_transform(2, Affine, 2, 16), (2,)), 1e-3)
+        self.accelerator, self.rates = Accelerator(cpu=True), []  # `fit` brings its own
+
+    def loss(self, batch, t):
+        self.rates.append((t, self.optimizers[0].param_groups[0]["lr"]))
+        return self.model(batch)
+
+    def go(self, batches):
+        return [float(self.step(batch, 0.5)["skipped"]) for batch in batches]
+
+
+def batches(n, seed=0):
+    return list(torch.randn(n, 20, 2, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_exactly_the_steps_with_the_outliers_are_left_out():
+    recipe, given = Steps(), batches(60)
+    for i in (5, 25, 40):
+        given[i] = given[i] * 1e4
+    before = recipe.go(given[:40])
+    assert [i for i, skipped in enumerate(before) if skipped] == [25]  # the one before the twentieth step can't be told
+    old = [p.detach().clone() for p in recipe.model.parameters()]
+    assert recipe.go(given[40:41]) == [1.0]
+    assert all(torch.equal(a, b) for a, b in zip(old, recipe.model.parameters(), strict=True))
+    assert all(p.grad is None for p in recipe.model.parameters())  # nothing of it is left for the next step
+    assert recipe.go(given[41:42]) == [0.0]
+    assert any(not torch.equal(a, b) for a, b in zip(old, recipe.model.parameters(), strict=True))
+
+
+def test_the_norms_travel_with_the_optimizer():
+    recipe, again = Steps(), Steps()
+    recipe.go(batches(40))
+    state = recipe.optimizers[0].state_dict()
+    assert len(state["param_groups"][0]["norms"]) == 40
+    outlier = [batches(1, seed=1)[0] * 1e4]
+    assert again.go(outlier) == [0.0]
+    again.optimizers[0].load_state_dict(state)
+    assert again.go(outlier) == recipe.go(outlier) == [1.0]
+
+
+def test_a_share_of_a_step_is_counted_as_a_step():
+    torch.manual_seed(0)
+    x = torch.randn(2_000, 2)
+    x[1_990:] = 1e4
+    logs = [fit(Steps(), x, steps=60, batch_size=20, accumulate=n)[1].log for n in (1, 2)]
+    for log in logs:
+        assert {row["skipped"] for row in log} == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("size", [3e19, 1e38])
+def test_a_norm_beyond_single_precision_is_left_out_too(size):
+    recipe = Steps()
+    recipe.go(batches(30))
+    old = [p.detach().clone() for p in recipe.model.parameters()]
+    recipe.loss = lambda batch, t: dict(loss=sum((size * p).sum() for p in recipe.model.parameters()))
+    assert recipe.go(batches(1)) == [1.0]
+    assert all(torch.equal(a, b) for a, b in zip(old, recipe.model.parameters(), strict=True))
+    assert max(recipe.optimizers[0].param_groups[0]["norms"]) < math.inf
+
+
+def test_nan_stops_a_flow_as_everything_else():
+    class Recipe(Steps):
         def loss(self, batch, t):
-            return self.model(batch)
+            parts = super().loss(batch, t)
+            return parts if len(self.rates) < 30 else {name: part * math.nan for name, part in parts.items()}
 
-    _, progress = fit(Recipe(flow, 1e-3), x, steps=300, batch_size=64, seed=seed)
-    assert all(math.isfinite(row["loss"]) for row in progress.log)
+    with pytest.raises(UserError, match="step 30"):
+        fit(Recipe(), torch.randn(500, 2), steps=60, batch_size=20)
+
+
+def test_a_single_nan_is_no_explosion():
+    recipe = Steps()
+    recipe.go(batches(30))
+    first = next(recipe.model.parameters())
+    recipe.loss = lambda batch, t: dict(loss=sum(p.sum() for p in recipe.model.parameters()) + (math.nan * first).sum())
+    assert recipe.go(batches(1)) == [0.0]  # the step is taken; inside of `fit` its guard stops the run
+
+
+def test_rate_and_norm_of_each_step():
+    recipe, norms = Steps(), []
+    recipe.optimizers[0].register_step_pre_hook(
+        lambda opt, *_: norms.append(float(torch.nn.utils.get_total_norm([p.grad for g in opt.param_groups for p in g["params"]]))))
+    for p in recipe.model.parameters():
+        p.register_hook(lambda grad: 100 * grad)
+    fit(recipe, torch.randn(500, 2), steps=30, batch_size=20)
+    assert len(norms) == 30 and max(norms) < 1 + 1e-4
+    assert [rate for _, rate in recipe.rates[1:]] == [learning_rate(t, 1e-3) for t, _ in recipe.rates[:-1]]
+
+
+def test_what_counts_as_exploded():
+    assert not exploded(1e9, [1.0] * 19) and exploded(1e9, [1.0] * 20)
+    assert exploded(11.0, [1.0] * 30 + [50.0]) and not exploded(5.0, [0.01] + [1.0] * 30)
+    recent = []
+    assert not any(exploded(1.0 if i < 120 else 9.0, recent) for i in range(250))
+    assert recent == [9.0] * 100
 
 
 def test_recipe_on_real_points():
@@ -192,6 +281,45 @@ def test_recipe_on_real_points():
     values = recipe.evaluate(model, 0)
     assert progress.best["value"] < -1.0 and values["nll"]["value"] < -1.0 and values["inverse_error"]["value"] < 1e-4
     assert values["nll"]["n"] == len(pi.real)
+
+
+def test_what_the_recipe_measures():
+    pi = load_pi()
+    torch.manual_seed(0)
+    recipe = PointFlowRecipe(PointFlowConfig(layers=2, hidden=16), pi)
+    model, state = recipe.model.eval(), torch.get_rng_state()
+    values = recipe.evaluate(model, 3)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(3)
+    assert values["nll"]["value"] == pytest.approx(float(model(pi.real)["loss"].detach()), abs=1e-5)
+    held = recipe.validate(model)["nll"]
+    recipe.held = recipe.held + 5
+    assert recipe.validate(model)["nll"] > held + 5
+
+
+def test_points_are_spread_and_shown_before_training():
+    pi = load_pi()
+    model = PointFlow(point_transform(5, Affine, 2, 16)).start(pi.points)
+    spread = (model.dequantise(pi.points) - pi.points) / model.cell
+    torch.testing.assert_close(spread.var(dim=0), torch.full((5,), 1 / 12), rtol=0, atol=5e-3)
+    assert (torch.corrcoef(spread.T) - torch.eye(5)).abs().max() < 0.06
+    assert all((layer.log_scale != 0).all() for layer in model.transform.layers if isinstance(layer, ActNorm))
+    first = model.transform.layers[0]((model.dequantise(pi.points) - model.shift) / model.scale)[0]
+    torch.testing.assert_close(first.mean(dim=0), torch.zeros(5), rtol=0, atol=0.02)
+    torch.testing.assert_close(first.std(dim=0), torch.ones(5), rtol=0, atol=0.02)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        losses = [float(model(pi.points)["loss"]) for _ in range(2)]
+        torch.manual_seed(1)
+        expected = float(-model.log_prob(model.dequantise(pi.points)).mean())
+    assert losses[0] == pytest.approx(expected, abs=1e-5) and abs(losses[1] - expected) > 1e-4
+
+
+def test_a_colour_that_never_changes_is_no_obstacle():
+    points = load_pi().points.clone()
+    points[:, 4] = 0
+    model = PointFlow(point_transform(5, Affine, 2, 16)).start(points)
+    assert float(model(points)["loss"].detach()) < math.inf
 
 
 def test_density_of_points_is_in_their_own_units():
@@ -229,3 +357,48 @@ def test_bad_requests():
         Flow(LULinear(2), (2,)).sample(3, temperature=-1.0)
     with pytest.raises(UserError, match="at least one"):
         Flow(LULinear(2), (2,)).sample(0)
+
+
+def test_the_parts_of_the_loss_have_the_right_names():
+    norm = ActNorm(2)
+    with torch.no_grad():
+        norm.log_scale.copy_(torch.tensor([0.3, 0.9]))
+    x = torch.randn(50, 2)
+    with torch.no_grad():
+        parts = Flow(Compose(norm), (2,))(x)
+    assert float(parts["volume"]) == pytest.approx(-1.2) and float(parts["base"]) == pytest.approx(float(-log_normal(norm(x)[0].detach()).mean()))
+
+
+def test_autocast_does_not_reach_a_flow():
+    torch.manual_seed(0)
+    flow, x = Flow(perturbed(point_transform(5, Affine, 3, 16), 0.3, torch.float32), (5,)), torch.randn(50, 5)
+    expected = flow.log_prob(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(flow.log_prob(x), expected)
+
+
+def test_the_largest_error_counts():
+    class Off(torch.nn.Module):
+        def forward(self, x, context=None):
+            return x, x.new_zeros(len(x))
+
+        def inverse(self, z, context=None):
+            return z + 0.5 * (torch.arange(len(z)) == 7)[:, None], z.new_zeros(len(z))
+
+    assert inverse_error(Off(), torch.zeros(1_000, 1)) == 0.5
+
+
+def test_start_of_a_norm_with_hardly_any_spread():
+    for kept, expected in ((1e-3, 0.5), (0.0, 0.0)):
+        norm, x = ActNorm(1), kept * torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)) + 5
+        norm.start(x)
+        assert float(norm(x)[0].detach().std()) == pytest.approx(expected, abs=1e-2)
+        assert float(norm.log_scale.detach()) == pytest.approx(-math.log(kept + 1e-3), abs=1e-2)
+    norm = ActNorm(2)
+    norm.start(torch.tensor([[3.0, 4.0]]))  # a single point has no spread
+    assert norm.log_scale.isfinite().all() and float(norm(torch.tensor([[3.0, 4.0]]))[0].detach().abs().max()) == 0
+
+
+def test_samples_have_the_precision_of_the_weights():
+    flow = Flow(point_transform(2, Affine, 1, 8), (2,)).double()
+    assert flow.sample(3).dtype == torch.float64

@@ -17,6 +17,7 @@ from genlab.flow.glow import Glow, GlowConfig, GlowRecipe, LearnedPrior, glow_st
 from genlab.flow.realnvp import (
     Channels,
     Checkerboard,
+    ConvNet,
     Dequantiser,
     ImageCoupling,
     ImageFlow,
@@ -450,3 +451,57 @@ def test_recipes_train_and_go_on(name, n_labels, data, tmp_path):
 def test_recipe_says_what_does_not_fit(data):
     with pytest.raises(UserError, match="n_labels"):
         RealNVPRecipe(RealNVPConfig(n_labels=3), data)
+
+
+def test_likelihood_is_that_of_the_test_images(data):
+    "Splits of different sizes, so that a wrong one is seen; one draw beside sixteen on the same images."
+    splits = data | dict(test=replace(data["test"], x=data["test"].x[:40], y=data["test"].y[:40]))
+    torch.manual_seed(0)
+    recipe = RealNVPRecipe(RealNVPConfig(couplings=1, width=8, blocks=1), splits)
+    model, values = recipe.model.eval(), recipe.likelihood(recipe.model, seed=5)
+    assert values["bits_per_dim"]["n"] == values["nll"]["n"] == values["bits_per_dim_iw"]["n"] == 40
+    x, y = splits["test"][torch.arange(40)]
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(5)
+        expected = float(-model.bound(x, y).mean()) / 784 / math.log(2)
+    assert values["bits_per_dim"]["value"] == pytest.approx(expected, abs=1e-5)
+    one = values["bits_per_dim_iw"]
+    assert one["value"] < one["one_draw"] and one["one_draw"] == pytest.approx(expected, abs=0.02)
+    torch.manual_seed(6)
+    x, y = data["validation"][torch.arange(64)]
+    expected = float(-model.bound(x, y).mean().detach()) / 784 / math.log(2)
+    torch.manual_seed(6)
+    assert recipe.validate(model)["bits_per_dim"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_pictures_are_drawn_with_the_labels_of_the_data(data, monkeypatch):
+    torch.manual_seed(0)
+    recipe, asked = RealNVPRecipe(RealNVPConfig(couplings=1, width=8, blocks=1, n_labels=10), data), []
+    decode = type(recipe.model).decode
+    monkeypatch.setattr(type(recipe.model), "decode", lambda self, z, y=None: asked.append(y) or decode(self, z, y))
+    recipe.draw(recipe.model, 300, seed=0)
+    assert (torch.cat(asked).bincount(minlength=10) > 10).all()
+
+
+def test_learned_noise_depends_on_the_image():
+    torch.manual_seed(0)
+    noise, noises = perturbed(Dequantiser(1, 8), 0.3, torch.float32), []
+    for x in images(2, 1, 8, 8).split(1):
+        torch.manual_seed(1)
+        noises.append(noise(x)[0])
+    assert (noises[0] - noises[1]).abs().max() > 1e-2
+
+
+def test_what_can_not_be_built_or_drawn():
+    with pytest.raises(UserError, match="dequantisation"):
+        RealNVP((1, 8, 8), dequantisation="varational")
+    with pytest.raises(UserError, match="one label for each"):
+        RealNVP((1, 8, 8), couplings=1, width=8, blocks=1, n_labels=3).sample(4, torch.tensor([0, 1]))
+
+
+def test_convolutions_are_not_rounded_on_a_gpu():
+    net, seen = ConvNet(1, 4, 2), []
+    net.last.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    before = torch.backends.cudnn.allow_tf32
+    net(torch.randn(2, 1, 4, 4))
+    assert seen == [False] and torch.backends.cudnn.allow_tf32 == before and torch.backends.cudnn.enabled

@@ -339,6 +339,8 @@ def test_the_places_density_does_not_depend_on_colours():
 def test_a_spline_flow_of_images():
     torch.manual_seed(0)
     flow = SplineFlow((1, 8, 8), couplings=1, width=6, blocks=1, levels=1, bins=4)
+    splines = [m for m in flow.modules() if isinstance(m, RationalQuadratic)]
+    assert splines and all(spline.bins == 4 for spline in splines)
     x = torch.randint(256, (6, 1, 8, 8)) / 127.5 - 1
     parts = flow(x)
     torch.testing.assert_close(parts["loss"], parts["base"] + parts["volume"])
@@ -346,3 +348,8 @@ def test_a_spline_flow_of_images():
     assert images.shape == (3, 1, 8, 8) and images.abs().max() <= 1
     assert idle_parameters(flow, lambda: flow(x)["loss"]) == []
     check(perturbed(flow.transform, scale=0.1), torch.rand(2, 1, 8, 8, dtype=torch.float64) * 0.9 + 0.05)
+
+
+def test_parts_without_a_start_need_none():
+    first, second = (Autoregressive(2, RationalQuadratic(), 8, 1, context_dim) for context_dim in (0, 2))
+    Conditional(2, first, second).start(torch.randn(20, 4))

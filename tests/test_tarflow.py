@@ -426,3 +426,21 @@ def test_large_steps_stay_finite():
             assert loss.isfinite() and norm.isfinite()
             opt.step()
         assert flow.sample(4, generator=generator()).isfinite().all()
+
+
+def test_what_is_drawn_is_the_denoised_and_rounded_way_back():
+    flow = small_flow(noise=0.1)
+    y, z = torch.tensor([0, 2, 1]), torch.randn(3, *flow.shape, generator=generator(4), dtype=torch.float64)
+    noisy = flow.undo(z, flow.context(y))
+    clean = flow.denoise(noisy, flow.context(y))
+    drawn = [flow.sample(3, y, generator=generator(4), denoise=on) for on in (True, False)]
+    for images, u in zip(drawn, (clean, noisy), strict=True):
+        assert torch.equal(images, (u * 256).floor().clamp(0, 255) / 127.5 - 1)
+    assert not torch.equal(*drawn) and not torch.allclose(clean, flow.denoise(noisy))
+
+
+def test_more_that_can_not_be_done():
+    with pytest.raises(UserError, match="block"):
+        TarFlow((1, 8, 8), blocks=0)
+    with pytest.raises(UserError, match="cahed"):
+        small_flow().sample(2, way="cahed")

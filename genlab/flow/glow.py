@@ -20,9 +20,9 @@ def glow_step(channels: int, width: int = 32, blocks: int = 1, context_dim: int 
     "Activation norm, invertible 1x1 convolution, affine coupling of the channels (Kingma & Dhariwal 2018, table 1)."
     return [ActNorm(channels), LULinear(channels), ImageCoupling(channels, Channels(), Affine(), width, blocks, context_dim)]
 
-# %% ../../nbs/7_flow/72_glow.ipynb #10febcff
+# %% ../../nbs/7_flow/72_glow.ipynb #8022622a
 class LearnedPrior(nn.Module):
-    "Brings what leaves to N(0, I) by a map that what stays, and the context, decide; starts as the identity (Kingma & Dhariwal 2018, section 3.3)."
+    "Standardises what leaves, by an affine map conditioned on what stays and on the context (from the code of Kingma & Dhariwal 2018)."
 
     def __init__(self, leaving: int, staying: int, context_dim: int = 0):  # channels
         super().__init__()
@@ -49,7 +49,7 @@ class LearnedPrior(nn.Module):
         gone, log_det = self.affine.inverse(z, self.params(stays, context))
         return gone, log_det.expand_as(z).flatten(1).sum(dim=1)
 
-# %% ../../nbs/7_flow/72_glow.ipynb #d833216d
+# %% ../../nbs/7_flow/72_glow.ipynb #50a9bfaf
 class Glow(ImageFlow):
     "A multi-scale flow of images made of Glow steps (Kingma & Dhariwal 2018)."
 
@@ -69,7 +69,7 @@ class Glow(ImageFlow):
         priors = [LearnedPrior(c // 2, c // 2, n_labels) for c in channels[:-1]] + [LearnedPrior(channels[-1], 0, n_labels)]
         super().__init__(shape, Compose(Logit(), MultiScale(shape, stages, priors)), (math.prod(shape),), n_labels)
 
-# %% ../../nbs/7_flow/72_glow.ipynb #eacefb4e
+# %% ../../nbs/7_flow/72_glow.ipynb #0581a550
 @dataclass
 class GlowConfig:
     "A multi-scale flow of images with 1x1 convolutions and learned priors (chapter 72_glow)."
@@ -93,7 +93,7 @@ class GlowConfig:
     steps: int = 1_200
     "steps of training"
 
-# %% ../../nbs/7_flow/72_glow.ipynb #0581a550
+# %% ../../nbs/7_flow/72_glow.ipynb #af2347f0
 class GlowRecipe(ImageFlowRecipe):
     "Trains a `Glow`."
 

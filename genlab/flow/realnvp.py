@@ -65,11 +65,11 @@ class Squeeze(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         _, h, w = self.out_shape(tuple(x.shape[1:]))
-        z = x.unflatten(3, (w, 2)).unflatten(2, (h, 2)).permute(0, 3, 5, 1, 2, 4)
+        z = x.unflatten(3, (w, 2)).unflatten(2, (h, 2)).permute(0, 3, 5, 1, 2, 4)  # (B, C, h, 2, w, 2) -> (B, 2, 2, C, h, w)
         return z.reshape(len(x), -1, h, w), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = z.unflatten(1, (2, 2, -1)).permute(0, 3, 4, 1, 5, 2)
+        x = z.unflatten(1, (2, 2, -1)).permute(0, 3, 4, 1, 5, 2)  # (B, 2, 2, C, h, w) -> (B, C, h, 2, w, 2)
         return x.reshape(len(z), -1, 2 * z.shape[2], 2 * z.shape[3]), z.new_zeros(len(z))
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #9742cb44
@@ -148,12 +148,13 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # (B, n_in, H, W), (B, E) -> (B, n_out, H, W)
         if (context is not None) != (self.context_dim > 0):
             raise UserError(f"this network was built for a context of {self.context_dim} numbers, and got {'none' if context is None else 'one'}.")
-        h = self.first(x)
-        if context is not None:
-            h = h + self.hear(context)[:, :, None, None]
-        for block in self.blocks:
-            h = h + block(h)
-        return self.last(F.relu(h))
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a GPU would round to 10 bits, and that isn't undone to 1e-4
+            h = self.first(x)
+            if context is not None:
+                h = h + self.hear(context)[:, :, None, None]
+            for block in self.blocks:
+                h = h + block(h)
+            return self.last(F.relu(h))
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #f0f4390a
 class ImageCoupling(nn.Module):
@@ -178,7 +179,7 @@ class ImageCoupling(nn.Module):
         moved, log_det = self.elementwise.inverse(moved, self.params(kept, context))
         return self.halves.join(kept, moved, size), self.halves.total(log_det, size)
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #9952d8fd
+# %% ../../nbs/7_flow/71_realnvp.ipynb #ea60daea
 class MultiScale(nn.Module):
     "Stages one after the other; after each but the last, the second half of the channels leaves. z is flat, (B, D) (Dinh et al. 2017, section 3.6)."
 
@@ -198,7 +199,7 @@ class MultiScale(nn.Module):
             self.shapes.append((c, h, w) if last else (c // 2, h, w))  # of what leaves
             shape = (c - c // 2, h, w)
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #ea60daea
+# %% ../../nbs/7_flow/71_realnvp.ipynb #cfbfe5df
 @patch
 def forward(self: MultiScale, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, C, H, W) -> (B, D), (B,)
     log_det, out = x.new_zeros(len(x)), []
@@ -212,7 +213,7 @@ def forward(self: MultiScale, x: Tensor, context: Tensor | None = None) -> tuple
         out.append(gone.flatten(1))
     return torch.cat(out, dim=1), log_det
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #cfbfe5df
+# %% ../../nbs/7_flow/71_realnvp.ipynb #956b5afc
 @patch
 def inverse(self: MultiScale, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, D) -> (B, C, H, W), (B,)
     parts, log_det = z.split([math.prod(s) for s in self.shapes], dim=1), z.new_zeros(len(z))
@@ -235,7 +236,7 @@ def start(self: MultiScale, x: Tensor, context: Tensor | None = None) -> None:
         stage.start(x, context)
         x = stage(x, context)[0][:, :-leaving]
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #956b5afc
+# %% ../../nbs/7_flow/71_realnvp.ipynb #704fe6cd
 def check_levels(shape: tuple[int, int, int], levels: int) -> None:
     "Say how often images of this size can be squeezed, if it isn't `levels` times."
     most = min((side & -side).bit_length() - 1 for side in shape[1:])  # how often both sides can be halved
@@ -243,7 +244,7 @@ def check_levels(shape: tuple[int, int, int], levels: int) -> None:
         raise UserError(f"images of {shape[1]}x{shape[2]} can't be squeezed {levels} times; 1 to {most} times can be. "
                         f"Choose levels in that range, or resize the images to a multiple of {2 ** max(1, levels)}.")
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #144a16a1
+# %% ../../nbs/7_flow/71_realnvp.ipynb #eb18b95f
 def image_transform(
     shape: tuple[int, int, int],        # of an image, (C, H, W)
     elementwise: Callable[[], nn.Module],  # makes what is done to a single number, such as Affine
@@ -269,7 +270,7 @@ def image_transform(
         stages.append(run(Checkerboard, channels[-1], couplings + 1))
     return Compose(Logit(), MultiScale(shape, [Compose(*stage, recompute=recompute) for stage in stages]))
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #7d487648
+# %% ../../nbs/7_flow/71_realnvp.ipynb #a10d707e
 def _to_images(u: Tensor) -> Tensor:  # in [0, 1), or beside it -> the middles of the cells, in [-1, 1]
     return to_float((u * 256).floor().clamp(0, 255).to(torch.uint8))
 
@@ -289,7 +290,7 @@ class ImageFlow(Flow, PyTorchModelHubMixin, library_name="genlab"):
         self.image_shape, self.n_labels, self.dequantiser = tuple(image_shape), n_labels, dequantiser
 
     def context(self, y: Tensor | None) -> Tensor | None:  # classes (B,) or attributes (B, n_labels) -> float (B, n_labels)
-        "What the couplings hear of the labels."
+        "The labels as the couplings take them."
         if self.n_labels == 0:
             return None
         if y is None:
@@ -300,14 +301,14 @@ class ImageFlow(Flow, PyTorchModelHubMixin, library_name="genlab"):
             raise UserError(f"these labels don't fit: {y.dtype} of shape {tuple(y.shape)}. Expected classes from 0 to {self.n_labels - 1}, or {self.n_labels} attributes for each image.")
         return y.to(next(self.parameters()))
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #ae704974
+# %% ../../nbs/7_flow/71_realnvp.ipynb #d00747a2
 @patch
 def check_size(self: ImageFlow, x: Tensor) -> None:
     "Say so if these are not the images that the flow was built for."
     if tuple(x.shape[1:]) != self.image_shape:
         raise UserError(f"this flow was built for images of {self.image_shape}, and got {tuple(x.shape[1:])}. Resize them, or train a flow of that size.")
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #a10d707e
+# %% ../../nbs/7_flow/71_realnvp.ipynb #3874898e
 @patch
 def noise(self: ImageFlow, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:  # in [0, 1) as x, log q (B,)
     "Where in the cells: one draw."
@@ -324,7 +325,7 @@ def pieces(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> tuple[Tensor,
         base, log_det = self.parts(dequantise(x, noise), context)
     return base, log_det - log_q - math.prod(self.image_shape) * math.log(256)
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #d00747a2
+# %% ../../nbs/7_flow/71_realnvp.ipynb #4cf86352
 @patch
 def bound(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> Tensor:  # (B,)
     "One draw of a lower bound on log P(x) of the discrete image, in nats."
@@ -343,7 +344,7 @@ def forward(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Te
     "What is trained: the loss."
     return self.loss(x, y)
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #3874898e
+# %% ../../nbs/7_flow/71_realnvp.ipynb #b419cd59
 @patch
 def log_prob(self: ImageFlow, x: Tensor, y: Tensor | None = None, k: int = 1) -> Tensor:  # nats, (B,)
     "Importance weighted bound on log P(x) with k draws of noise; it rises to log P(x) with k (Burda et al. 2016)."
@@ -357,11 +358,13 @@ def sample(self: ImageFlow, n: int, y: Tensor | None = None, *, generator: torch
     z = self.base_sample(n, generator, temperature)
     if self.n_labels == 0 and y is not None:
         raise UserError("this flow was trained without labels, so it can't draw a class. Leave the labels out.")
+    if y is not None and len(y) != n:
+        raise UserError(f"{n} images were asked for, with {len(y)} labels. Give one label for each image.")
     if self.n_labels and y is None:
         y = torch.randint(self.n_labels, (n,), generator=generator, device=z.device)
     return self.decode(z, y)
 
-
+# %% ../../nbs/7_flow/71_realnvp.ipynb #bb096fbd
 @patch
 @torch.no_grad()
 def encode(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> Tensor:  # (B, *z_shape)
@@ -376,9 +379,9 @@ def decode(self: ImageFlow, z: Tensor, y: Tensor | None = None) -> Tensor:  # (B
     "The image in whose cells the inverse of z lies."
     return _to_images(self.transform.inverse(z, self.context(y))[0])
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #a136b756
+# %% ../../nbs/7_flow/71_realnvp.ipynb #06374c5b
 class Dequantiser(nn.Module):
-    "Noise that looks at the image: a conditional flow from uniform noise to noise in the cells (Ho et al. 2019, section 3.1)."
+    "Noise conditioned on the image: a flow from uniform noise to noise in the cells (Ho et al. 2019, section 3.1)."
 
     def __init__(self, channels: int, width: int = 32, blocks: int = 1, layers: int = 4, context_dim: int = 0):
         super().__init__()
@@ -397,7 +400,7 @@ class Dequantiser(nn.Module):
             e, log_q = halves.join(kept, moved, size), log_q - halves.total(log_det, size)
         return e.sigmoid(), log_q - (F.logsigmoid(e) + F.logsigmoid(-e)).flatten(1).sum(dim=1)
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #06374c5b
+# %% ../../nbs/7_flow/71_realnvp.ipynb #c379adc6
 class RealNVP(ImageFlow):
     "A multi-scale flow of images with affine couplings (Dinh et al. 2017)."
 
@@ -413,11 +416,13 @@ class RealNVP(ImageFlow):
         dequantisation: Literal["uniform", "variational"] = "uniform",
         recompute: bool = False,
     ):
+        if dequantisation not in ("uniform", "variational"):
+            raise UserError(f"dequantisation is {dequantisation!r}, and can be uniform or variational.")
         transform = image_transform(shape, Affine, couplings, width, blocks, levels, n_labels, recompute, multi_scale)
         dequantiser = Dequantiser(shape[0], width, context_dim=n_labels) if dequantisation == "variational" else None
         super().__init__(shape, transform, (math.prod(shape),), n_labels, dequantiser)
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #4f23e788
+# %% ../../nbs/7_flow/71_realnvp.ipynb #95b4b20a
 @dataclass
 class RealNVPConfig:
     "A multi-scale flow of images with affine couplings (chapter 71_realnvp)."
@@ -445,7 +450,7 @@ class RealNVPConfig:
     steps: int = 1_200
     "steps of training"
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #01a006cc
+# %% ../../nbs/7_flow/71_realnvp.ipynb #db2db623
 class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
     "One training step of a flow of images; keeps the weights with the fewest bits on held-out images. Subclasses have `build`."
 
@@ -469,7 +474,7 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
         y = self.splits["train"].y[torch.randint(len(self.data), (n,), generator=torch.Generator().manual_seed(seed))].to(device)
         return torch.cat([model.sample(len(part), part, generator=g).cpu() for part in y.split(500)])
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #58bcb9df
+# %% ../../nbs/7_flow/71_realnvp.ipynb #49ddcf85
 @patch
 def nats(self: ImageFlowRecipe, model: ImageFlow, split: str, n: int, k: int = 1) -> tuple[float, int]:  # mean of -log_prob, images
     "Nats per image of a split."
@@ -485,21 +490,23 @@ def validate(self: ImageFlowRecipe, model: ImageFlow) -> dict[str, float]:
     "Bits per dimension of 1000 held-out images."
     return {"bits_per_dim": bits_per_dim(self.nats(model, "validation", 1_000)[0], math.prod(self.data.shape), scale=1)}
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #458a515a
+# %% ../../nbs/7_flow/71_realnvp.ipynb #98191532
 @patch
 def likelihood(self: ImageFlowRecipe, model: ImageFlow, seed: int) -> dict[str, dict]:
-    "Bits per dimension of test images, by the bound and by the importance weighted bound; nats; the error of the inverse."
+    "Bits per dimension of test images, by the bound and importance weighted (`one_draw`: the bound on the same images); nats; error of the inverse."
     dims, x_y = math.prod(self.data.shape), self.splits["test"][torch.arange(min(100, len(self.splits["test"])))]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         (nats, n), (nats_iw, n_iw) = self.nats(model, "test", 10_000), self.nats(model, "test", 500, self.draws)
         x, y = (t.to(next(model.parameters()).device) for t in x_y)
         error = inverse_error(model.transform, dequantise(x, torch.rand_like(x)), model.context(y))
+        one_draw = self.nats(model, "test", n_iw)[0]
     return dict(bits_per_dim=dict(value=bits_per_dim(nats, dims, scale=1), n=n),
-                bits_per_dim_iw=dict(value=bits_per_dim(nats_iw, dims, scale=1), n=n_iw, k=self.draws),
+                bits_per_dim_iw=dict(value=bits_per_dim(nats_iw, dims, scale=1), n=n_iw, k=self.draws,
+                                     one_draw=bits_per_dim(one_draw, dims, scale=1)),
                 nll=dict(value=nats, n=n), inverse_error=dict(value=error, n=len(x)))
 
-# %% ../../nbs/7_flow/71_realnvp.ipynb #0595d76f
+# %% ../../nbs/7_flow/71_realnvp.ipynb #92755be8
 class RealNVPRecipe(ImageFlowRecipe):
     "Trains a `RealNVP`."
 

@@ -29,11 +29,13 @@ class Patches(nn.Module):
         c, h, w = shape
         if size < 1 or h % size or w % size or h * w < 2 * size**2:
             fits = [p for p in range(1, min(h, w) + 1) if h % p == w % p == 0 and h * w >= 2 * p * p]
-            raise UserError(f"images of {h}x{w} pixels can't be cut into two or more patches of {size}x{size}. Choose a patch of {', '.join(map(str, fits))}.")
-        self.size, self.map, self.shape = size, (h // size, w // size), (h * w // size**2, c * size**2)  # shape: tokens, numbers of each
+            raise UserError(f"images of {h}x{w} pixels can't be cut into two or more patches of {size}x{size}. "
+                            f"Choose a patch of {', '.join(map(str, fits))}.")
+        self.size, self.map, self.shape = size, (h // size, w // size), (h * w // size**2, c * size**2)  # shape: (T, D)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, C, H, W) -> (B, T, D), log_det (B,)
-        return 2 * F.pixel_unshuffle(x, self.size).flatten(2).mT - 1, x.new_full((len(x),), x[0].numel() * math.log(2))
+        tokens = F.pixel_unshuffle(x, self.size).flatten(2).mT  # (B, D, H/p, W/p), (B, D, T); mT swaps the last two: (B, T, D)
+        return 2 * tokens - 1, x.new_full((len(x),), x[0].numel() * math.log(2))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = ((z + 1) / 2).mT.unflatten(2, self.map)
@@ -47,35 +49,42 @@ class CausalLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1, self.qkv, self.out = nn.LayerNorm(channels), nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        self.norm2, self.mlp = nn.LayerNorm(channels), nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
 
     def forward(self, x: Tensor, kept: Tensor | None = None, start: int = 0) -> Tensor:  # (B, n, channels), places start to start + n
         x = x + self.attend(self.norm1(x), kept, start)
         return x + self.mlp(self.norm2(x))
 
-    def attend(self, x: Tensor, kept: Tensor | None, start: int) -> Tensor:  # kept: keys and values, (2, B, heads, T, channels / heads)
-        "Attention to the places up to each token's own; those before `start` are in `kept`, and the new ones are written there."
-        (q, *kv), n = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4), x.shape[1]
-        if kept is None:
-            out = F.scaled_dot_product_attention(q, *kv, is_causal=True)
-        else:
-            kept[0, :, :, start:start + n], kept[1, :, :, start:start + n] = kv
-            seen = torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start) if n > 1 else None
-            out = F.scaled_dot_product_attention(q, *kept[:, :, :, :start + n], attn_mask=seen)
-        return self.out(out.transpose(1, 2).flatten(2))
+# %% ../../nbs/7_flow/74_tarflow.ipynb #13ff57b2
+@patch
+def attend(self: CausalLayer, x: Tensor, kept: Tensor | None, start: int) -> Tensor:  # kept: keys, values (2, B, heads, T, channels / heads)
+    "Attention to the places up to each token's own; those before `start` are in `kept`, and the new ones are written there."
+    n = x.shape[1]
+    q, *kv = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # query, [key, value]: (B, heads, n, channels / heads) each
+    if kept is None:
+        out = F.scaled_dot_product_attention(q, *kv, is_causal=True)
+    else:
+        kept[0, :, :, start:start + n], kept[1, :, :, start:start + n] = kv
+        # tril(start): the i-th of the new tokens sees places 0 to start + i; a single new one sees all that is there, and needs no mask
+        seen = torch.ones(n, start + n, dtype=torch.bool, device=x.device).tril(start) if n > 1 else None
+        out = F.scaled_dot_product_attention(q, *kept[:, :, :, :start + n], attn_mask=seen)
+    return self.out(out.transpose(1, 2).flatten(2))
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #f15ab17f
+# %% ../../nbs/7_flow/74_tarflow.ipynb #19e44efd
 LIMIT = 4.0  # of |a|: a block stretches no number by more than e^4
 
 
 class CausalBlock(nn.Module):
     "An autoregressive flow over tokens; its network is a causal transformer whose outputs are used one token later (Zhai et al. 2024)."
 
-    def __init__(self, rows: int, columns: int, dim: int, channels: int = 128, layers: int = 4, heads: int = 4, n_labels: int = 0, backwards: bool = False):
+    def __init__(self, rows: int, columns: int, dim: int,  # of patches; numbers of a token
+                 channels: int = 128, layers: int = 4, heads: int = 4, n_labels: int = 0, backwards: bool = False):
         super().__init__()
         if channels % heads:
             raise UserError(f"channels is {channels}; it must be a multiple of the {heads} heads.")
         self.backwards, self.n_labels, self.read = backwards, n_labels, nn.Linear(dim, channels)
+        # at the start the places are well apart (0.5), the classes almost alike (0.02)
         self.row, self.column = (nn.Parameter(0.5 * torch.randn(*n, channels)) for n in ((rows, 1), (1, columns)))
         self.label = nn.Parameter(0.02 * torch.randn(n_labels + 1, channels)) if n_labels else None  # the last row: no label
         self.layers = nn.ModuleList([CausalLayer(channels, heads) for _ in range(layers)])
@@ -83,13 +92,15 @@ class CausalBlock(nn.Module):
         nn.init.zeros_(self.write.weight)
         nn.init.zeros_(self.write.bias)
 
-    def ordered(self, x: Tensor) -> Tensor:  # (B, T, D) -> the same, first to last or last to first; twice is nothing
-        return x.flip(1) if self.backwards else x
+# %% ../../nbs/7_flow/74_tarflow.ipynb #d2a7b18e
+@patch
+def ordered(self: CausalBlock, x: Tensor) -> Tensor:  # (B, T, D) -> the same, first to last or last to first; twice is nothing
+    return x.flip(1) if self.backwards else x
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #19e44efd
+
 @patch
 def where(self: CausalBlock, context: Tensor | None) -> Tensor:  # (B, n_labels) -> (1 or B, T, channels)
-    "The vectors of the places, in the block's order, and of the labels; that of no label where a row is all zeros, or if there is no context."
+    "The vectors of the places, in the block's order, plus those of the labels; that of no label where a row or the whole context is empty."
     places = self.ordered((self.row + self.column).flatten(0, 1)[None])
     if self.n_labels == 0:
         return places
@@ -97,7 +108,7 @@ def where(self: CausalBlock, context: Tensor | None) -> Tensor:  # (B, n_labels)
         return places + self.label[-1]
     return places + (context @ self.label[:-1] + (1 - context.sum(dim=1, keepdim=True)) * self.label[-1])[:, None]
 
-
+# %% ../../nbs/7_flow/74_tarflow.ipynb #89a37837
 @patch
 def params(self: CausalBlock, x: Tensor, where: Tensor, kept: Tensor | None = None, start: int = 0) -> tuple[Tensor, Tensor]:
     "What the tokens at places start, start + 1, ... (B, n, D) say about those one place later: a, b (B, n, D)."
@@ -116,16 +127,7 @@ def forward(self: CausalBlock, x: Tensor, context: Tensor | None = None) -> tupl
     z = torch.cat([x[:, :1], (x[:, 1:] - b) * (-a).exp()], dim=1)
     return self.ordered(z), -a.sum(dim=(1, 2))
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #89a37837
-@patch
-def guided(self: CausalBlock, x: Tensor, where: Tensor, guidance: float, kept: Tensor | None = None, start: int = 0) -> tuple[Tensor, Tensor]:
-    "What `params` says with the label, exaggerated against what it says without; then `where` has both, one after the other."
-    if guidance == 1:
-        return self.params(x, where, kept, start)
-    (a, a_none), (b, b_none) = (answers.chunk(2) for answers in self.params(x.repeat(2, 1, 1), where, kept, start))
-    return a_none + guidance * (a - a_none), b_none + guidance * (b - b_none)
-
-
+# %% ../../nbs/7_flow/74_tarflow.ipynb #334ada2b
 def plain_way(block: CausalBlock, z: Tensor, where: Tensor, guidance: float) -> tuple[Tensor, Tensor]:  # tokens in the block's order
     "Token after token, the whole network for each."
     x = z.clone()
@@ -134,30 +136,32 @@ def plain_way(block: CausalBlock, z: Tensor, where: Tensor, guidance: float) -> 
         x[:, t] = z[:, t] * a[:, t - 1].exp() + b[:, t - 1]
     return x, a.sum(dim=(1, 2))
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #fb2f922c
+# %% ../../nbs/7_flow/74_tarflow.ipynb #b93cfc44
 def piecewise_way(block: CausalBlock, z: Tensor, where: Tensor, guidance: float, piece: int, tolerance: float) -> tuple[Tensor, Tensor]:
     "Piece after piece with a cache; within a piece Jacobi rounds, until no number moves by more than the tolerance or all are exact."
-    (n, T, _), copies, x, log_det = z.shape, 1 if guidance == 1 else 2, z.clone(), z.new_zeros(len(z))
-    heads, channels = block.layers[0].heads, block.row.shape[2]
+    (n, T, _), x, log_det = z.shape, z.clone(), z.new_zeros(len(z))  # the first guess is z
+    copies, heads, channels = 1 if guidance == 1 else 2, block.layers[0].heads, block.row.shape[2]
     kept = z.new_empty(len(block.layers), 2, copies * n, heads, T - 1, channels // heads)
     for start in range(1, T, piece):
-        end = min(start + piece, T)
-        for done in range(start + 1, end + 1):  # after a round, the tokens before `done` are exact
+        end = min(start + piece, T)  # this piece: x[:, start:end]
+        for exact in range(start + 1, end + 1):  # after this round the tokens x[:, :exact] are exact
             a, b = block.guided(x[:, start - 1:end - 1], where, guidance, kept, start - 1)
             new = z[:, start:end] * a.exp() + b
-            still = done == end or float((new - x[:, start:end]).abs().max()) < tolerance
+            still = exact == end or float((new - x[:, start:end]).abs().max()) < tolerance
             x[:, start:end] = new
             if still:
                 break
         log_det += a.sum(dim=(1, 2))
     return x, log_det
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #06211785
+# %% ../../nbs/7_flow/74_tarflow.ipynb #e696be8c
 @patch
 @torch.no_grad()
 def inverse(self: CausalBlock, z: Tensor, context: Tensor | None = None, *, guidance: float = 1.0, way: str = "cached",
             piece: int | None = None, tolerance: float = 1e-5) -> tuple[Tensor, Tensor]:  # way: plain, cached, jacobi (in pieces of `piece` tokens)
     "Noise to data; without gradients."
+    if way not in ("plain", "cached", "jacobi"):
+        raise UserError(f"way is {way!r}, and there are three ways back. Choose plain, cached or jacobi.")
     z, where = self.ordered(z), self.where(context)
     if guidance != 1:
         where = torch.cat([part.expand(len(z), -1, -1) for part in (where, self.where(None))])
@@ -167,7 +171,16 @@ def inverse(self: CausalBlock, z: Tensor, context: Tensor | None = None, *, guid
         x, log_det = piecewise_way(self, z, where, guidance, 1 if way == "cached" else piece or z.shape[1], tolerance)
     return self.ordered(x), log_det
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #c6105a19
+# %% ../../nbs/7_flow/74_tarflow.ipynb #ca45570e
+@patch
+def guided(self: CausalBlock, x: Tensor, where: Tensor, guidance: float, kept: Tensor | None = None, start: int = 0) -> tuple[Tensor, Tensor]:
+    "What `params` says with the label, exaggerated against what it says without; then `where` has both, one after the other."
+    if guidance == 1:
+        return self.params(x, where, kept, start)
+    (a, a_none), (b, b_none) = (answers.chunk(2) for answers in self.params(x.repeat(2, 1, 1), where, kept, start))
+    return a_none + guidance * (a - a_none), b_none + guidance * (b - b_none)
+
+# %% ../../nbs/7_flow/74_tarflow.ipynb #bc1b7e8d
 class TarFlow(ImageFlow):
     "A flow of images: causal transformers over patches, in alternating order (Zhai et al. 2024)."
 
@@ -185,13 +198,15 @@ class TarFlow(ImageFlow):
         recompute: bool = False,      # compute activations again for the gradient: less memory, more time
     ):
         patches = Patches(shape, patch)
+        if blocks < 1:
+            raise UserError(f"a flow of {blocks} blocks changes nothing; it needs at least one.")
         if not noise >= 0:
             raise UserError(f"noise is {noise}; it is a standard deviation, 0 or more (0.05 to 0.1 are usual).")
         flows = [CausalBlock(*patches.map, patches.shape[1], channels, layers, heads, n_labels, backwards=i % 2 == 1) for i in range(blocks)]
         super().__init__(tuple(shape), Compose(patches, *flows, recompute=recompute), patches.shape, n_labels)
         self.sigma, self.label_dropout = noise, label_dropout
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #e696be8c
+# %% ../../nbs/7_flow/74_tarflow.ipynb #cf456de3
 @patch
 def context(self: TarFlow, y: Tensor | None) -> Tensor | None:  # classes int64 (B,), -1 for none -> (B, n_labels)
     "Labels as rows with a single 1, and zeros where there is no label; None for a model without labels, or if no labels are given."
@@ -200,19 +215,19 @@ def context(self: TarFlow, y: Tensor | None) -> Tensor | None:  # classes int64 
     if y.dim() != 1 or y.is_floating_point() or y.dtype == torch.bool or not -1 <= int(y.min()) <= int(y.max()) < self.n_labels:
         raise UserError(f"labels must be whole numbers from 0 to {self.n_labels - 1}, one for each image (-1 for none), "
                         f"but are {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}{'' if y.dim() != 1 else f', {y.min()} to {y.max()}'}.")
+    y = y.to(next(self.parameters()).device)
     return F.one_hot(y.clamp(min=0), self.n_labels).to(next(self.parameters()).dtype) * (y >= 0)[:, None]
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #b82e6c70
+# %% ../../nbs/7_flow/74_tarflow.ipynb #ee9cb27a
 @patch
 def perturb(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1, 1] -> u, in (0, 1) or a little outside
     "The noise of the training: Gaussian around the middle of each grey level, or uniform within it."
-    if tuple(x.shape[1:]) != self.image_shape:
-        raise UserError(f"this flow was built for images of {self.image_shape}, and got {tuple(x.shape[1:])}. Resize them, or train a flow of that size.")
+    self.check_size(x)
     if self.sigma == 0:
         return dequantise(x, torch.rand_like(x))
     return dequantise(x, 0.5) + self.sigma / 2 * torch.randn_like(x)
 
-
+# %% ../../nbs/7_flow/74_tarflow.ipynb #a3c0c887
 @patch
 def loss(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
     "Negative log-likelihood of the noisy image in nats, counted as for a discrete one; in training some labels are left out."
@@ -228,7 +243,7 @@ def forward(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tens
     "What is trained (chapter 23): the loss."
     return self.loss(x, y)
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #b85ea4ce
+# %% ../../nbs/7_flow/74_tarflow.ipynb #f85ed633
 @patch
 def denoise(self: TarFlow, u: Tensor, context: Tensor | None = None) -> Tensor:  # noisy (B, C, H, W) -> the expected clean ones
     "Tweedie's formula (Efron 2011) with the model's own score: u + sigma^2 grad log p(u)."
@@ -237,10 +252,10 @@ def denoise(self: TarFlow, u: Tensor, context: Tensor | None = None) -> Tensor: 
         score, = torch.autograd.grad(sum(self.parts(u, context)).sum(), u)
     return u.detach() + (self.sigma / 2) ** 2 * score
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #26c04b88
+# %% ../../nbs/7_flow/74_tarflow.ipynb #caae33ea
 @patch
 def some_labels(self: TarFlow, n: int, y: Tensor | None, generator: torch.Generator | None) -> Tensor | None:  # int64 (n,), None without labels
-    "The labels asked for, or any; a sentence for what can't be drawn."
+    "The labels asked for, or any, each class equally likely; a UserError if they can't be drawn."
     if n < 1:
         raise UserError(f"{n} samples were asked for; ask for at least one.")
     if self.n_labels == 0:
@@ -254,7 +269,7 @@ def some_labels(self: TarFlow, n: int, y: Tensor | None, generator: torch.Genera
         raise UserError(f"{n} samples were asked for with {len(y)} labels; give one label for each.")
     return y.to(device)
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #c5e00499
+# %% ../../nbs/7_flow/74_tarflow.ipynb #76b72359
 @patch
 def undo(self: TarFlow, z: Tensor, context: Tensor | None = None, **how) -> Tensor:  # (B, T, D) -> u (B, C, H, W); how: see CausalBlock.inverse
     "Noise back through all blocks to a point of the density: no rounding, no denoising."
@@ -263,12 +278,14 @@ def undo(self: TarFlow, z: Tensor, context: Tensor | None = None, **how) -> Tens
         z, _ = block.inverse(z, context, **how)
     return patches.inverse(z)[0]
 
-
+# %% ../../nbs/7_flow/74_tarflow.ipynb #10c74c60
 @patch
 @torch.no_grad()
 def sample(
-    self: TarFlow, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None, temperature: float = 1.0, guidance: float = 1.0,
-    denoise: bool = True, way: str = "cached", piece: int | None = None,  # denoise: only where the noise is Gaussian; way and piece: see CausalBlock.inverse
+    self: TarFlow, n: int, y: Tensor | None = None, *,
+    generator: torch.Generator | None = None, temperature: float = 1.0, guidance: float = 1.0,
+    denoise: bool = True,                            # only where the noise is Gaussian
+    way: str = "cached", piece: int | None = None,   # see CausalBlock.inverse
 ) -> Tensor:  # (n, C, H, W) in [-1, 1]
     "Draw images."
     if not temperature > 0:
@@ -277,13 +294,13 @@ def sample(
         raise UserError(f"guidance is {guidance}; it must be at least 0, and 1 (none) for a model without labels.")
     y = self.some_labels(n, y, generator)
     context = self.context(y)
-    z = temperature * torch.randn(n, *self.shape, generator=generator, device=next(self.parameters()).device)
+    z = self.base_sample(n, generator, temperature)
     u = self.undo(z, context, guidance=guidance, way=way, piece=piece)
     if denoise and self.sigma > 0:
         u = self.denoise(u, context)
     return (u * 256).floor().clamp(0, 255) / 127.5 - 1
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #baeca41e
+# %% ../../nbs/7_flow/74_tarflow.ipynb #69190dec
 @dataclass
 class TarFlowConfig:
     "A transformer flow of images (chapter 74_tarflow)."
@@ -311,19 +328,22 @@ class TarFlowConfig:
     steps: int = 3_000
     "steps of training"
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #3c04ccec
+# %% ../../nbs/7_flow/74_tarflow.ipynb #dfff07fd
 def check_labels(n_labels: int, data: ImageSet) -> None:
-    "A sentence for data whose labels are not the classes that the model is built for."
+    "Raise a UserError if the labels of the data are not the classes that the model is built for."
     if n_labels and data.y.dtype == torch.bool:
-        raise UserError(f"the labels of {data.name} are attributes, several for each image, and TarFlow knows classes. Set n_labels to 0 to train without labels.")
+        raise UserError(f"the labels of {data.name} are attributes, several for each image, and TarFlow knows classes. "
+                        "Set n_labels to 0 to train without labels.")
     if n_labels and data.n_labels != n_labels:
-        raise UserError(f"n_labels is {n_labels}, but {data.name} has {data.n_labels} classes. Set n_labels to {data.n_labels}, or to 0 to train without labels.")
+        raise UserError(f"n_labels is {n_labels}, but {data.name} has {data.n_labels} classes. "
+                        f"Set n_labels to {data.n_labels}, or to 0 to train without labels.")
 
 
 class TarFlowRecipe(ImageFlowRecipe):
     "Trains a `TarFlow`; keeps the weights with the lowest loss on held-out images."
 
-    budgets = dict(smoke=dict(steps=40, channels=32, layers=1), laptop=dict(), gpu=dict(steps=30_000, channels=128, layers=4, batch_size=256, lr=1e-3))
+    budgets = dict(smoke=dict(steps=40, channels=32, layers=1), laptop=dict(),
+                   gpu=dict(steps=30_000, channels=128, layers=4, batch_size=256, lr=1e-3))
 
     def __init__(self, config: TarFlowConfig, data: dict[str, ImageSet]):
         check_labels(config.n_labels, data["train"])
@@ -331,28 +351,31 @@ class TarFlowRecipe(ImageFlowRecipe):
 
     @staticmethod
     def build(c: TarFlowConfig, shape: tuple[int, int, int]) -> TarFlow:
-        return TarFlow(shape, c.patch, c.channels, c.blocks, c.layers, n_labels=c.n_labels, noise=c.noise, label_dropout=c.label_dropout, recompute=c.recompute)
+        return TarFlow(shape, c.patch, c.channels, c.blocks, c.layers, n_labels=c.n_labels, noise=c.noise,
+                       label_dropout=c.label_dropout, recompute=c.recompute)
 
-    def validate(self, model: TarFlow) -> dict[str, float]:
-        "The loss on 1000 held-out images; in bits per dimension where it is a likelihood."
-        if model.sigma == 0:
-            return super().validate(model)
-        held, device = self.splits["validation"], next(model.parameters()).device
-        index = torch.arange(min(1_000, len(held)))
-        with torch.no_grad():
-            return dict(loss=sum(float(model(*(t.to(device) for t in held[i]))["loss"]) * len(i) for i in index.split(250)) / len(index))
+# %% ../../nbs/7_flow/74_tarflow.ipynb #ebed3e4c
+@patch
+def validate(self: TarFlowRecipe, model: TarFlow) -> dict[str, float]:
+    "The loss on 1000 held-out images; in bits per dimension where it is a likelihood."
+    if model.sigma == 0:
+        return super(TarFlowRecipe, self).validate(model)
+    held, device = self.splits["validation"], next(model.parameters()).device
+    index = torch.arange(min(1_000, len(held)))
+    with torch.no_grad():
+        return dict(loss=sum(float(model(*(t.to(device) for t in held[i]))["loss"]) * len(i) for i in index.split(250)) / len(index))
 
-# %% ../../nbs/7_flow/74_tarflow.ipynb #bd6aa3d8
+# %% ../../nbs/7_flow/74_tarflow.ipynb #e145a20c
 @patch
 @torch.no_grad()
-def by_label(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1, 1] -> log p(x | y) of each label, nats (B, n_labels)
+def by_label(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1, 1] -> log p(noisy x | y) of each label, nats (B, n_labels)
     "How likely an image, with one draw of noise, is as one of each class. argmax: Bayes' classifier for classes of equal frequency."
     if self.n_labels == 0:
         raise UserError("this model was trained without labels, so it can't tell classes apart. Train one with n_labels.")
     u, rows = self.perturb(x), self.context(torch.arange(self.n_labels, device=x.device))
     return torch.stack([sum(self.parts(u, row.expand(len(x), -1))) for row in rows], dim=1)
 
-
+# %% ../../nbs/7_flow/74_tarflow.ipynb #32dad90d
 @patch
 def likelihood(self: TarFlowRecipe, model: TarFlow, seed: int) -> dict[str, dict]:
     "Bits per dimension, nats, the error of the inverse; with labels, how often Bayes' rule names the class of a test image."
