@@ -112,17 +112,28 @@ def costs(quick: bool) -> None:
         "height and width in pixels": {n: dict(shape=(3, n, n)) for n in (16, 32, 64)},
     }
     print("\n| genlab as it comes | | ms per step of 16 | MB with 64 | ms, recomputed | MB, recomputed |\n|---|---|---|---|---|---|")
-    fig = Figure(figsize=(10, 5), layout="constrained")
-    for (top, bottom), (what, sizes) in zip(fig.subplots(2, 3).T, panels.items(), strict=True):
+    measured = {}
+    for what, sizes in panels.items():
         sizes = dict(list(sizes.items())[:2]) if quick else sizes
-        rows = {n: [*cost_of(one, quick), *cost_of(one | dict(recompute=True), quick)] for n, one in sizes.items()}
-        for n, (ms, mb, again_ms, again_mb) in rows.items():
+        measured[what] = {n: [*cost_of(one, quick), *cost_of(one | dict(recompute=True), quick)] for n, one in sizes.items()}
+        for n, (ms, mb, again_ms, again_mb) in measured[what].items():
             print(f"| {what} | {n} | {ms:.0f} | {mb:.0f} | {again_ms:.0f} | {again_mb:.0f} |", flush=True)
-        for ax, columns, unit in ((top, (0, 2), "ms per step"), (bottom, (1, 3), "MB")):
+    if not quick:
+        draw(measured)
+    print("\n![time and memory of a step against depth, width and resolution](flow_cost.png)")
+
+
+def draw(measured: dict[str, dict[int, list[float]]]) -> None:
+    "flow_cost.png."
+    fig = Figure(figsize=(10, 5), layout="constrained")
+    for (top, bottom), (what, rows) in zip(fig.subplots(2, 3, sharey="row").T, measured.items(), strict=True):
+        for ax, columns, unit, ticks in ((top, (0, 2), "ms per step of 16", (25, 50, 100, 200)), (bottom, (1, 3), "MB with 64", (50, 100, 200, 400))):
             for column, name in zip(columns, ("plain", "recomputed"), strict=True):
                 ax.loglog(list(rows), [row[column] for row in rows.values()], "o-", label=name)
-            ax.set(xlabel=what, ylabel=unit, xticks=list(rows), xticklabels=list(rows))
+            ax.set(xlabel=what, ylabel=unit, xticks=list(rows), xticklabels=list(rows), yticks=ticks, yticklabels=ticks)
             ax.minorticks_off()
+            ax.label_outer()
+            ax.set_xlabel(what)
     top.legend()
     fig.savefig(Path(__file__).with_name("flow_cost.png"), dpi=110)
 

@@ -266,10 +266,11 @@ def test_rate_and_norm_of_each_step():
 
 def test_what_counts_as_exploded():
     assert not exploded(1e9, [1.0] * 19) and exploded(1e9, [1.0] * 20)
-    assert exploded(11.0, [1.0] * 30 + [50.0]) and not exploded(5.0, [0.01] + [1.0] * 30)
+    assert exploded(110.0, [1.0] * 30 + [50.0]) and not exploded(50.0, [0.01] + [1.0] * 30)
+    assert not exploded(90.0, [1.0] * 30) and exploded(12.0, [1.0] * 30, factor=10)
     recent = []
-    assert not any(exploded(1.0 if i < 120 else 9.0, recent) for i in range(250))
-    assert recent == [9.0] * 100
+    assert not any(exploded(1.0 if i < 120 else 90.0, recent) for i in range(250))
+    assert recent == [90.0] * 100
 
 
 def test_recipe_on_real_points():

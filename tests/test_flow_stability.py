@@ -1,6 +1,10 @@
-"Twenty seeds and 300 steps of every flow: nothing becomes NaN, everything learns, and can still be undone."
+"""300 steps at 1e-3 of every flow: nothing becomes NaN, hardly a step is left out, and everything can still be undone.
+
+Three seeds; GENLAB_SEEDS=20 pytest tests/test_flow_stability.py takes twenty (ten minutes on two cores).
+"""
 
 import math
+import os
 
 import pytest
 import torch
@@ -13,6 +17,7 @@ from genlab.flow.tarflow import TarFlow
 from genlab.lab.images import load_images, to_float
 from genlab.lab.training import fit
 
+SEEDS = range(int(os.environ.get("GENLAB_SEEDS", "3")))
 POINTS = {  # (rounds of norm, linear layer and) what moves the points
     "affine": lambda: point_transform(2, Affine, 4, 32),
     "spline": lambda: point_transform(2, RationalQuadratic, 4, 32),
@@ -33,15 +38,17 @@ class Plain(FlowRecipe):
         return self.model(batch)
 
 
-def falls(flow: Flow, x: torch.Tensor, seed: int) -> None:
-    "300 steps at 1e-3: finite, lower at the end, and hardly a step left out."
+def trained(flow: Flow, x: torch.Tensor, u: torch.Tensor, seed: int) -> list[float]:
+    "The losses on the way, of training on x; u is what the transform takes."
     _, progress = fit(Plain(flow, 1e-3), x, steps=300, batch_size=64, seed=seed)
     losses = [row["loss"] for row in progress.log]
-    assert all(math.isfinite(loss) for loss in losses) and losses[-1] < losses[0], losses
-    assert sum(row["skipped"] for row in progress.log) / len(losses) < 0.1
+    assert all(math.isfinite(loss) for loss in losses), losses
+    assert sum(row["skipped"] for row in progress.log) / len(losses) < 0.05
+    assert inverse_error(flow.transform, u) < 1e-4
+    return losses
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", POINTS)
 def test_points(name, seed):
     torch.manual_seed(seed)
@@ -49,8 +56,7 @@ def test_points(name, seed):
     flow = Flow(POINTS[name](), (2,))
     if hasattr(flow.transform, "start"):
         flow.transform.start(x)
-    falls(flow, x, seed)
-    assert inverse_error(flow.transform, x) < 1e-4
+    trained(flow, x, x, seed)
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +64,13 @@ def images(few_images) -> torch.Tensor:
     return to_float(load_images("fashion_mnist", "train", root=few_images).x[..., 6:22, 6:22])  # large flat areas, again the worst case
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", IMAGES)
 def test_images(name, seed, images):
     torch.manual_seed(seed)
     flow = IMAGES[name]()
-    x = dequantise(images[:256], torch.rand(256, 1, 16, 16))
-    flow.transform.start(x)
-    falls(flow, images, seed)
-    assert inverse_error(flow.transform, x) < 1e-4
+    u = dequantise(images[:256], torch.rand(256, 1, 16, 16))
+    flow.transform.start(u)
+    losses = trained(flow, images, u, seed)
+    assert losses[-1] < losses[0]
     assert flow.sample(16, generator=torch.Generator().manual_seed(seed)).isfinite().all()

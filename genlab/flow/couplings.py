@@ -238,7 +238,7 @@ def point_transform(dim: int, elementwise, layers: int = 8, hidden: int = 64, de
 def exploded(
     norm: float,
     recent: list[float],   # norms of the steps before, oldest first; this one is added
-    factor: float = 10.0,
+    factor: float = 100.0,
 ) -> bool:
     "Whether a gradient norm is far above the median of the last hundred; never among the first twenty."
     too_large = len(recent) >= 20 and norm > factor * median(recent)
