@@ -50,13 +50,14 @@ def lab(tmp_path):
 
 
 @needs_chromium
-def test_vae_chapter_in_a_browser(lab, tmp_path):
+@pytest.mark.parametrize("chapter", ["1_points/12_vae", "7_flow/70_couplings"])
+def test_a_chapter_in_a_browser(chapter, lab, tmp_path):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"])
         page = browser.new_page(viewport=dict(width=1400, height=1000))
-        page.goto(f"{lab}/doc/tree/1_points/12_vae.ipynb?token=t")
+        page.goto(f"{lab}/doc/tree/{chapter}.ipynb?token=t")
         page.wait_for_function(f"{KERNEL} === 'idle'", timeout=90_000)
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         page.wait_for_function(f"({RAN})() > 30 && {KERNEL} === 'idle'", timeout=240_000)

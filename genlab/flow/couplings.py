@@ -246,7 +246,7 @@ def exploded(
     del recent[:-100]
     return too_large
 
-
+# %% ../../nbs/7_flow/70_couplings.ipynb #88efb6b1
 class FlowRecipe(Recipe):
     "A `Recipe` that leaves out steps whose gradient explodes; the log's `skipped` is their share."
 
@@ -268,7 +268,7 @@ class FlowRecipe(Recipe):
         shards = self.accelerator.gradient_accumulation_steps  # only the last one knows, and the log has their mean
         return parts | dict(skipped=torch.tensor(float(skip) * shards, device=parts["loss"].device))
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #f2b79631
+# %% ../../nbs/7_flow/70_couplings.ipynb #e5eb0cf6
 class PointFlow(Flow):
     "A flow of points x = (row, col, r, g, b), standardised inside; the loss spreads each point over its cell."
 
@@ -300,13 +300,13 @@ class PointFlow(Flow):
 
     forward = loss
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #e5eb0cf6
+# %% ../../nbs/7_flow/70_couplings.ipynb #e8d6703d
 @patch
 def sample(self: PointFlow, n: int, y: Tensor | None = None, **knobs) -> Tensor:  # (n, 5); knobs: generator, temperature
     "Draw points."
     return super(PointFlow, self).sample(n, y, **knobs) * self.scale + self.shift
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #dc95ee60
+# %% ../../nbs/7_flow/70_couplings.ipynb #a0833f80
 @dataclass
 class PointFlowConfig:
     "A flow of single points with affine couplings (chapter 70_couplings)."
@@ -324,7 +324,7 @@ class PointFlowConfig:
     steps: int = 3_000
     "steps of training"
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #3e79809c
+# %% ../../nbs/7_flow/70_couplings.ipynb #b18f473f
 class PointFlowRecipe(FlowRecipe, PointRecipe):
     "One training step of a point flow, pictures and yardsticks."
 
@@ -354,7 +354,7 @@ class PointFlowRecipe(FlowRecipe, PointRecipe):
         "5000 points drawn back as a picture, uint8 (300, 300, 3)."
         return points_to_image(self.draw(model, 5_000, seed))
 
-# %% ../../nbs/7_flow/70_couplings.ipynb #7662db50
+# %% ../../nbs/7_flow/70_couplings.ipynb #3b185149
 @patch
 def evaluate(self: PointFlowRecipe, model: PointFlow, seed: int) -> dict[str, dict]:
     "The yardsticks of chapter 11_distances, the nats of fresh points, the error of the inverse in standard deviations of x."
