@@ -1,6 +1,6 @@
 """300 steps at 1e-3 of every flow: nothing becomes NaN, hardly a step is left out, and everything can still be undone.
 
-Three seeds; GENLAB_SEEDS=20 pytest tests/test_flow_stability.py takes twenty (ten minutes on two cores).
+Twenty seeds on points, three on images; GENLAB_SEEDS=20 pytest tests/test_flow_stability.py takes twenty there too (ten minutes on two cores).
 """
 
 import math
@@ -48,7 +48,7 @@ def trained(flow: Flow, x: torch.Tensor, u: torch.Tensor, seed: int) -> list[flo
     return losses
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("name", POINTS)
 def test_points(name, seed):
     torch.manual_seed(seed)
