@@ -8,7 +8,7 @@ here = Path(__file__).parent
 parser = ConfigParser(interpolation=None)
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-lab, test, bench = (cfg[f"{extra}_requirements"].split() for extra in ("lab", "test", "bench"))
+lab, test, bench, lint = (cfg[f"{extra}_requirements"].split() for extra in ("lab", "test", "bench", "lint"))
 
 setup(
     name=cfg["name"],
@@ -22,8 +22,11 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["genlab", "genlab.*"]),
-    package_data={"genlab.lab": ["classifiers/*.safetensors", "classifiers/*.json"], "genlab.vq": ["shipped/*.safetensors", "shipped/*.json"]},
+    package_data={
+        "genlab.lab": ["classifiers/*.safetensors", "classifiers/*.json"],
+        "genlab.vq": ["shipped/*.safetensors", "shipped/*.json"],
+    },
     install_requires=cfg["requirements"].split(),
-    extras_require={"lab": lab, "test": lab + test, "bench": bench},
+    extras_require={"lab": lab, "test": lab + test, "bench": bench, "lint": lint},
     entry_points={"console_scripts": ["genlab=genlab.cli:main"], "nbdev": ["genlab=genlab._modidx:d"]},
 )

@@ -16,14 +16,17 @@ class UserError(ValueError):
 
 
 def budget_name() -> str:  # "smoke", "laptop" or "gpu"
-    "The size at which chapters run: `GENLAB_BUDGET` if it is set, else gpu where CUDA is there, else laptop."
+    "The size at which chapters run: `GENLAB_BUDGET` if set, else smoke under nbdev-test, gpu with CUDA, or laptop."
     name = os.environ.get("GENLAB_BUDGET")
     if not name:
+        if os.environ.get("IN_TEST"):  # nbdev-test sets it for a chapter and the processes that the chapter starts
+            return "smoke"
         import torch
 
         return "gpu" if torch.cuda.is_available() else "laptop"
     if name not in BUDGETS:
-        raise UserError(f"GENLAB_BUDGET is {name!r}; expected one of {', '.join(BUDGETS)}. Set it to one of them, or unset it.")
+        known = ", ".join(BUDGETS)
+        raise UserError(f"GENLAB_BUDGET is {name!r}; expected one of {known}. Set it to one of them, or unset it.")
     return name
 
 
@@ -36,6 +39,12 @@ def budget(
     "The one call by which a chapter picks its size."
     name = budget_name()
     return SimpleNamespace(name=name, **dict(smoke=smoke, laptop=laptop, gpu=gpu)[name])
+
+
+def before_nbdev_test(cells: list) -> None:  # all cells that will run
+    "Called by nbdev-test before its workers start (pyproject.toml says so): one thread each, figures without a window."
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers that wait for each other's threads are 5 to 20 times slower
+    os.environ.setdefault("MPLBACKEND", "agg")
 
 
 def exercise(check):

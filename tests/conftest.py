@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import environment
+from processes import environment
 
 from genlab import cli
 

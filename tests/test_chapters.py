@@ -206,6 +206,22 @@ def test_budget_and_its_errors(monkeypatch):
         genlab.budget(**sizes)
 
 
+@pytest.mark.parametrize("cuda", [False, True])
+def test_budget_that_nobody_named(cuda, monkeypatch):
+    import torch
+
+    from genlab import budget_name
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.delenv("GENLAB_BUDGET", raising=False)
+    monkeypatch.delenv("IN_TEST", raising=False)
+    assert budget_name() == ("gpu" if cuda else "laptop")
+    monkeypatch.setenv("IN_TEST", "1")  # nbdev-test's own mark
+    assert budget_name() == "smoke"
+    monkeypatch.setenv("GENLAB_BUDGET", "laptop")
+    assert budget_name() == "laptop"
+
+
 def test_the_repository_is_light():
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     sizes = {f: os.path.getsize(ROOT / f) for f in files if f and (ROOT / f).is_file()}

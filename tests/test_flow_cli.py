@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 import pytest
-from runs import assert_refused, assert_same_weights, rows, stop, train
+from processes import assert_refused, assert_same_weights, rows, stop, train
 
 SHORT = ["--budget", "smoke", "--steps", "30", "--batch-size", "16"]
 SMALL = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import assert_same_weights, rows, stop, train
+from processes import assert_same_weights, rows, stop, train
 from torch import nn
 
 from genlab import UserError

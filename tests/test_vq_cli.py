@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 from PIL import Image
-from runs import assert_refused, assert_same_weights, rows, stop, train
+from processes import assert_refused, assert_same_weights, rows, stop, train
 
 WORDS = ["--budget", "smoke", "--steps", "40", "--batch-size", "32", "--n-codes", "32", "--dim", "8", "--widths", "8", "16"]
 WRITER = ["--budget", "smoke", "--steps", "40", "--batch-size", "32", "--d-model", "16", "--depth", "1"]
