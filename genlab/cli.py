@@ -74,6 +74,12 @@ class RunOptions:
     "config.yaml of another run: its settings, seed and data become the defaults"
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     "where the log goes beside log.csv; each has to be installed"
+    device: Literal["cpu", "cuda", "mps"] | None = None
+    "where the run is trained and measured. Default: cuda where it is there, else cpu"
+    pictures: int = 20
+    "looks on the way: pictures of samples, and numbers on held-out data"
+    ema: float | None = None
+    "decay of the average of the weights, from 0 to below 1; it grows into this value. Default: the model's own, mostly 0.99"
 
 
 @dataclass
@@ -125,6 +131,8 @@ class Sample:
     "picture (.png) or numbers (.npy: points float32 (n, 5), images uint8 (n, C, H, W)); must not exist"
     seed: int = 0
     "of the samples"
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    "where they are drawn; another device has other random numbers"
     label: int | None = None
     "priors, and flows with labels: the class to draw, from 0. Default: all classes"
     guidance: float = 1.0
@@ -143,6 +151,8 @@ class Evaluate:
 
     run: Positional[Path]
     "run folder"
+    device: Literal["cpu", "cuda", "mps"] | None = None
+    "where it is measured. Default: where the run was told to be trained"
 
 
 @dataclass
@@ -257,6 +267,10 @@ def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
         raise UserError(f"--seed is {run.seed}; expected a whole number from 0 to {2**40 - 1}.")
     if getattr(run, "accumulate", 1) < 1:
         raise UserError(f"--accumulate is {run.accumulate}; it must be at least 1.")
+    if run.pictures < 1:
+        raise UserError(f"--pictures is {run.pictures}; at least one look is needed, at the end.")
+    if run.ema is not None and not 0 <= run.ema < 1:
+        raise UserError(f"--ema is {run.ema}; expected a decay from 0 (no average) to below 1.")
     if getattr(run, "vqvae", 0) is None:
         raise UserError(f"{name} learns the codes of a VQ-VAE. Train one with `genlab train vqvae`, and name its run folder: --vqvae runs/vqvae-1.")
     plain = {k: str(v.resolve()) if isinstance(v, Path) else list(v) if isinstance(v, tuple) else v for k, v in vars(run).items()}
@@ -267,23 +281,32 @@ def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
 
 def check_run(settings: dict, recipe) -> None:
     "What would fail only later, when the run folder is there or after hours of training."
-    from genlab.lab.training import check_sharing
+    from genlab.lab.training import check_recipe, check_sharing, choose_device
 
+    choose_device(settings.get("device"))
+    check_recipe(recipe)
     batch = min(recipe.config.batch_size, len(recipe.data))
     check_sharing(recipe, batch, settings.get("accumulate", 1), int(os.environ.get("WORLD_SIZE", 1)), settings.get("trackers", []))
     if kind_of(settings) == "images" and min(recipe.data.shape[1:]) < 11:
         raise UserError(f"--size is {min(recipe.data.shape[1:])}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
 
 
+def processes(settings: dict):  # accelerate's PartialState
+    "The processes of this training, on the device of its settings."
+    from accelerate import PartialState
+
+    from genlab.lab.training import choose_device
+
+    return PartialState(cpu=choose_device(settings.get("device")) == "cpu")
+
+
 def make_run(out: Path | None, settings: dict) -> Path:
     "Make the run folder, once for all processes."
-    import torch
-    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
     from genlab.lab.training import create_run
 
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = processes(settings)
     made = [create_run(out or next_free(settings["model"]), settings) if state.is_main_process else None]
     return broadcast_object_list(made)[0]
 
@@ -368,18 +391,18 @@ def steps_of(recipe) -> int:
 
 def carry_out(out: Path, settings: dict, recipe) -> None:
     "Train what is left of a run, then make its pictures and metrics. Every part may be cut short and is made again."
-    import torch
-    from accelerate import PartialState
-
     from genlab.lab.training import animate, fit, peak_memory_mb, plot_log, save_weights, write_atomically
 
-    c, seed, steps, state = recipe.config, settings["seed"], steps_of(recipe), PartialState(cpu=not torch.cuda.is_available())
+    seed = settings["seed"]
+    steps = steps_of(recipe)
+    state = processes(settings)
     if state.is_main_process:
-        processes = f", {state.num_processes} processes" if state.num_processes > 1 else ""
-        print(f"training {settings['model']} in {out} (budget {settings['budget']}, seed {seed}, {steps} steps{processes})", flush=True)
+        together = f", {state.num_processes} processes" if state.num_processes > 1 else ""
+        print(f"training {settings['model']} in {out} (budget {settings['budget']}, seed {seed}, {steps} steps{together})", flush=True)
+    options = ("accumulate", "compile", "trackers", "device", "pictures", "ema")
     try:
-        model, progress = fit(recipe, recipe.data, steps=steps, batch_size=c.batch_size, seed=seed, out=out,
-                              **{k: settings[k] for k in ("accumulate", "compile", "trackers") if k in settings})
+        model, progress = fit(recipe, recipe.data, steps=steps, batch_size=recipe.config.batch_size, seed=seed, out=out,
+                              **{k: settings[k] for k in options if k in settings})
     except KeyboardInterrupt as e:
         raise KeyboardInterrupt(f"{str(e) or 'stopped'}. Continue with: genlab train --resume {out}") from None
     if not state.is_main_process:
@@ -387,10 +410,10 @@ def carry_out(out: Path, settings: dict, recipe) -> None:
     save_weights(out / "model.safetensors", model)
     write_atomically(out / "loss.png", lambda path: plot_log(progress.log, steps).savefig(path, dpi=150))
     animate(sorted((out / "samples").glob("step_*.png")), out / "samples" / "training.gif")
-    draw_final(recipe, model.cpu(), seed, out / "samples" / "final.png")
+    draw_final(recipe, model, seed, out / "samples" / "final.png")
     peak = peak_memory_mb()
     costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak),
-                 device="cuda" if torch.cuda.is_available() else "cpu", processes=state.num_processes)
+                 device=state.device.type, processes=state.num_processes)
     measure(out, settings, recipe, model, costs)
     print(f"\n  samples    {out / 'samples' / 'final.png'}\n  loss curve {out / 'loss.png'}\n  animation  {out / 'samples' / 'training.gif'}"
           f"\n  metrics    {out / 'metrics.json'}\n\nMore samples: genlab sample {out} --out picture.png")
@@ -425,7 +448,7 @@ def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
     from genlab.lab.training import versions, write_metrics
 
     start = time.perf_counter()
-    values = recipe.evaluate(model.cpu(), settings["seed"])
+    values = recipe.evaluate(model, settings["seed"])
     costs["evaluation_seconds"] = round(time.perf_counter() - start, 1)
     data = recipe.pi.name if hasattr(recipe, "pi") else recipe.splits["train"].name
     about = {k: settings[k] for k in ("seed", "budget", "model")}
@@ -441,7 +464,7 @@ def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
 
 
 def sample(args: Sample) -> None:
-    from genlab.lab.training import load_weights, read_run
+    from genlab.lab.training import choose_device, load_weights, read_run
 
     if args.out.suffix not in (".png", ".npy"):
         raise UserError(f"--out is {args.out}; expected a name that ends in .png (a picture) or .npy (numbers).")
@@ -449,6 +472,7 @@ def sample(args: Sample) -> None:
         raise UserError(f"{args.out} exists, and was not touched. Choose another --out.")
     if args.n is not None and args.n < 1:
         raise UserError(f"-n is {args.n}; ask for at least one sample.")
+    device = choose_device(args.device)
     settings = read_run(args.run)
     model_classes(settings["model"])
     knobs = {k: v for k, v in vars(args).items() if k in KNOBS["prior"] and v != getattr(Sample, k)}
@@ -459,12 +483,14 @@ def sample(args: Sample) -> None:
         import torch
 
         n = args.n or 5_000
-        model = load_weights(args.run / "model.safetensors", build(settings).model)
-        save_points(model.sample(n, generator=torch.Generator().manual_seed(args.seed), **knobs), args.out)
+        model = load_weights(args.run / "model.safetensors", build(settings).model).to(device)
+        generator = torch.Generator(device).manual_seed(args.seed)
+        save_points(model.sample(n, generator=generator, **knobs).cpu(), args.out)
     else:
         from genlab.lab.pictures import draw_images, save_images
 
-        n, model = args.n or 64, load_images_model(args.run, settings)
+        n = args.n or 64
+        model = load_images_model(args.run, settings).to(device)
         images = draw_codes(model, settings, n, args.seed, knobs) if kind_of(settings) == "codes" else draw_images(model, n, args.seed, **knobs)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         save_images(images, args.out)
@@ -478,6 +504,7 @@ def draw_codes(prior, settings: dict, n: int, seed: int, knobs: dict):
     from genlab.vq.prior import generate
 
     _, vqvae = load_vqvae(settings)
+    vqvae.to(prior.labels.device)
     label = knobs.pop("label", None)
     if label is not None and prior.attributes:
         raise UserError("--label is for classes, but this prior was trained with attributes. Leave it out.")
@@ -504,11 +531,12 @@ def save_points(points, path: Path) -> None:
 def evaluate(args: Evaluate) -> None:
     import json
 
-    from genlab.lab.training import load_weights, read_run
+    from genlab.lab.training import choose_device, load_weights, read_run
 
     settings = read_run(args.run)
+    device = choose_device(args.device or settings.get("device"))
     recipe = build(settings)
-    model = load_weights(args.run / "model.safetensors", recipe.model)
+    model = load_weights(args.run / "model.safetensors", recipe.model).to(device)
     try:
         costs = {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
     except (FileNotFoundError, ValueError, AttributeError):  # measuring anew is the cure
@@ -532,10 +560,22 @@ def list_all(args: List) -> None:
             print(f"  {run!s:30}{e}")
 
 
+def share_the_cores(argv: list[str]) -> None:
+    """How OpenMP's threads wait, set before PyTorch is loaded; what the environment says already stays.
+
+    By default they spin while they wait, and two trainings on the same cores then cost nine times one (benchmarks/README.md, "Side by
+    side"). Points are too small for a second thread at all."""
+    small = argv[:1] == ["train"] and any(name in argv and MODELS[name][2] == "points" for name in MODELS)
+    if small:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def main() -> int:
     "The entry point: 0 if all went well, 2 after something that the user can put right, 130 after Ctrl-C."
     argv = sys.argv[1:]
     try:
+        share_the_cores(argv)
         if argv[:1] == ["train"]:
             train(argv[1:])
             return 0

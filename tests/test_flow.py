@@ -27,7 +27,7 @@ from genlab.flow.couplings import (
     point_transform,
 )
 from genlab.lab.layers import idle_parameters
-from genlab.lab.training import fit
+from genlab.lab.training import NonFiniteError, Progress, Update, fit
 from genlab.points.colored_pi import load_pi
 from genlab.points.vae import learning_rate, log_normal
 
@@ -155,7 +155,7 @@ def test_a_step_that_explodes_is_left_out_and_counted():
     x[1_990:] = 1e4  # a few batches will have these
 
     class Recipe(FlowRecipe):
-        def loss(self, batch, t):
+        def loss(self, batch):
             before.append({name: p.detach().clone() for name, p in self.model.named_parameters()})
             return self.model(batch)
 
@@ -170,20 +170,37 @@ def test_a_step_that_explodes_is_left_out_and_counted():
     assert any(not torch.equal(before[moved - 1][k], before[moved][k]) for k in before[moved])
 
 
+class Given:
+    "Batches in the order in which they are asked for, whatever the index."
+
+    def __init__(self, batches):
+        self.batches = list(batches)
+
+    def __len__(self):
+        return 20 * 100
+
+    def __getitem__(self, index):
+        return self.batches.pop(0)
+
+
 class Steps(FlowRecipe):
     "A flow of two numbers; a row beyond 1e3 makes a gradient explode, `nan` a NaN."
 
     def __init__(self):
         torch.manual_seed(0)
         super().__init__(Flow(point_transform(2, Affine, 2, 16), (2,)), 1e-3)
-        self.accelerator, self.rates = Accelerator(cpu=True), []  # `fit` brings its own
+        self.rates = []
+        self.progress = Progress(self, decay=0.99)
 
-    def loss(self, batch, t):
-        self.rates.append((t, self.optimizers[0].param_groups[0]["lr"]))
+    def loss(self, batch):
+        self.rates.append(self.optimizers["model"].param_groups[0]["lr"])
         return self.model(batch)
 
     def go(self, batches):
-        return [float(self.step(batch, 0.5)["skipped"]) for batch in batches]
+        "What the loop does, on given batches, half way through a training."
+        self.progress.step = 500
+        update = Update(self, Given(batches), self.progress, Accelerator(cpu=True), steps=1_000, batch_size=20, accumulate=1, seed=0)
+        return [float(self.step(update, 0.5)["skipped"]) for _ in range(len(batches))]
 
 
 def batches(n, seed=0):
@@ -207,11 +224,11 @@ def test_exactly_the_steps_with_the_outliers_are_left_out():
 def test_the_norms_travel_with_the_optimizer():
     recipe, again = Steps(), Steps()
     recipe.go(batches(40))
-    state = recipe.optimizers[0].state_dict()
+    state = recipe.optimizers["model"].state_dict()
     assert len(state["param_groups"][0]["norms"]) == 40
     outlier = [batches(1, seed=1)[0] * 1e4]
     assert again.go(outlier) == [0.0]
-    again.optimizers[0].load_state_dict(state)
+    again.optimizers["model"].load_state_dict(state)
     assert again.go(outlier) == recipe.go(outlier) == [1.0]
 
 
@@ -229,16 +246,16 @@ def test_a_norm_beyond_single_precision_is_left_out_too(size):
     recipe = Steps()
     recipe.go(batches(30))
     old = [p.detach().clone() for p in recipe.model.parameters()]
-    recipe.loss = lambda batch, t: dict(loss=sum((size * p).sum() for p in recipe.model.parameters()))
+    recipe.loss = lambda batch: dict(loss=sum((size * p).sum() for p in recipe.model.parameters()))
     assert recipe.go(batches(1)) == [1.0]
     assert all(torch.equal(a, b) for a, b in zip(old, recipe.model.parameters(), strict=True))
-    assert max(recipe.optimizers[0].param_groups[0]["norms"]) < math.inf
+    assert max(recipe.optimizers["model"].param_groups[0]["norms"]) < math.inf
 
 
 def test_nan_stops_a_flow_as_everything_else():
     class Recipe(Steps):
-        def loss(self, batch, t):
-            parts = super().loss(batch, t)
+        def loss(self, batch):
+            parts = super().loss(batch)
             return parts if len(self.rates) < 30 else {name: part * math.nan for name, part in parts.items()}
 
     with pytest.raises(UserError, match="step 30"):
@@ -249,19 +266,21 @@ def test_a_single_nan_is_no_explosion():
     recipe = Steps()
     recipe.go(batches(30))
     first = next(recipe.model.parameters())
-    recipe.loss = lambda batch, t: dict(loss=sum(p.sum() for p in recipe.model.parameters()) + (math.nan * first).sum())
-    assert recipe.go(batches(1)) == [0.0]  # the step is taken; inside of `fit` its guard stops the run
+    recipe.loss = lambda batch: dict(loss=sum(p.sum() for p in recipe.model.parameters()) + (math.nan * first).sum())
+    with pytest.raises(NonFiniteError):
+        recipe.go(batches(2))  # the second is asked for when the update is made again, to find the module
+    assert len(recipe.optimizers["model"].param_groups[0]["norms"]) == 30
 
 
 def test_rate_and_norm_of_each_step():
     recipe, norms = Steps(), []
-    recipe.optimizers[0].register_step_pre_hook(
+    recipe.optimizers["model"].register_step_pre_hook(
         lambda opt, *_: norms.append(float(torch.nn.utils.get_total_norm([p.grad for g in opt.param_groups for p in g["params"]]))))
     for p in recipe.model.parameters():
         p.register_hook(lambda grad: 100 * grad)
     fit(recipe, torch.randn(500, 2), steps=30, batch_size=20)
     assert len(norms) == 30 and max(norms) < 1 + 1e-4
-    assert [rate for _, rate in recipe.rates[1:]] == [learning_rate(t, 1e-3) for t, _ in recipe.rates[:-1]]
+    assert recipe.rates == [learning_rate(step / 30, 1e-3) for step in range(30)]
 
 
 def test_what_counts_as_exploded():

@@ -33,14 +33,9 @@ IMAGES = {
 }
 
 
-class Plain(FlowRecipe):
-    def loss(self, batch, t):
-        return self.model(batch)
-
-
 def trained(flow: Flow, x: torch.Tensor, u: torch.Tensor, seed: int) -> list[float]:
     "The losses on the way, of training on x; u is what the transform takes."
-    _, progress = fit(Plain(flow, 1e-3), x, steps=300, batch_size=64, seed=seed)
+    _, progress = fit(FlowRecipe(flow, 1e-3), x, steps=300, batch_size=64, seed=seed)
     losses = [row["loss"] for row in progress.log]
     assert all(math.isfinite(loss) for loss in losses), losses
     assert sum(row["skipped"] for row in progress.log) / len(losses) < 0.05

@@ -126,9 +126,9 @@ class FragileRecipe(Recipe):
         super().__init__(Fragile(), lr=1e-2)
         self.sick, self.at, self.count = sick, at, 0
 
-    def step(self, batch, t):
+    def step(self, update, t):
         self.model.sick = self.sick if round(t * 40) >= self.at else False
-        return super().step(batch, t)
+        return super().step(update, t)
 
 
 @pytest.mark.parametrize("sick,where", [("last", "last (Linear)"), ("loss", "the model (Fragile)")])
@@ -138,7 +138,7 @@ def test_a_nan_stops_the_run_and_names_step_and_module(tmp_path, sick, where):
         fit(FragileRecipe(sick, at=12), Images(), steps=40, batch_size=16, out=run, save_every=5)
     assert "000000010.pt" in str(error.value)
     saved = load_checkpoint(run / "state")
-    assert saved["step"] == 10 and all(v.isfinite().all() for v in saved["model"].values())
+    assert saved["step"] == 10 and all(v.isfinite().all() for v in saved["networks"]["model"].values())
     healthy, _ = fit(FragileRecipe("nothing", at=12), Images(), steps=40, batch_size=16, out=run, save_every=5)
     straight, _ = fit(FragileRecipe("nothing", at=12), Images(), steps=40, batch_size=16)
     assert all(torch.equal(v, straight.state_dict()[k]) for k, v in healthy.state_dict().items()), "it goes on as if it had never been sick"

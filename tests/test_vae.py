@@ -190,15 +190,13 @@ def test_a_fresh_prior_is_standard_normal():
 
 @pytest.mark.parametrize("recipe_class,config_class", [(PointVAERecipe, PointVAEConfig), (TransformerPointVAERecipe, TransformerPointVAEConfig)])
 def test_recipes_learn_and_round_trip(recipe_class, config_class, tmp_path):
-    from genlab.lab.training import load_weights, save_weights
+    from genlab.lab.training import fit, load_weights, save_weights
 
     pi = load_pi()
     torch.manual_seed(0)
     recipe = recipe_class(config_class(components=16), pi)
-    first = recipe.step(pi.points[:200], 0.1)["loss"]
-    for _ in range(30):
-        last = recipe.step(pi.points[:200], 0.1)["loss"]
-    assert last < first
+    _, progress = fit(recipe, pi.points[:200], steps=30, batch_size=200, pictures=1)
+    assert progress.log[-1]["loss"] < progress.log[0]["loss"]
     recipe.finish(recipe.model, seed=0)
     save_weights(tmp_path / "w.safetensors", recipe.model)
     other = load_weights(tmp_path / "w.safetensors", recipe_class.build(recipe.config))

@@ -256,11 +256,11 @@ def test_a_run_in_pieces_is_the_whole_run(splits, tmp_path):
     class Dying(VQVAERecipe):
         left = 23
 
-        def step(self, batch, t):
+        def step(self, update, t):
             self.left -= 1
             if self.left < 0:
                 raise RuntimeError("killed")
-            return super().step(batch, t)
+            return super().step(update, t)
 
     def train(cls, **kwargs):
         torch.manual_seed(0)

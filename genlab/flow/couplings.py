@@ -8,6 +8,7 @@ __all__ = ['jacobian_log_det', 'inverse_error', 'Compose', 'Affine', 'Coupling',
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #85d7c48b
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -20,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from .. import UserError
 from ..lab.training import Recipe
 from ..points.colored_pi import SIZE, PiData, points_to_image
-from ..points.vae import PointRecipe, learning_rate, log_normal, mlp
+from ..points.vae import PointRecipe, log_normal, mlp
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #69db81ac
 def jacobian_log_det(
@@ -250,23 +251,17 @@ def exploded(
 class FlowRecipe(Recipe):
     "A `Recipe` that leaves out steps whose gradient explodes; the log's `skipped` is their share."
 
-    def step(self, batch, t: float) -> dict[str, Tensor]:
-        "One update from a batch; t is the share of the training done."
-        parts, opt, skip = self.loss(batch, t), self.optimizers[0], False
-        group = opt.param_groups[0]
-        group["lr"] = learning_rate(t, self.lr)
-        self.accelerator.backward(parts["loss"])
-        if self.accelerator.sync_gradients:
-            norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_norm))
-            if math.isfinite(norm):
-                skip = exploded(norm, group.setdefault("norms", []))
-            else:  # a norm beyond what a float holds; NaN is left to the step, which stops the run
-                skip = all(p.grad.isfinite().all() for p in self.model.parameters() if p.grad is not None)
-        if not skip:
-            opt.step()
-        opt.zero_grad()
-        shards = self.accelerator.gradient_accumulation_steps  # only the last one knows, and the log has their mean
-        return parts | dict(skipped=torch.tensor(float(skip) * shards, device=parts["loss"].device))
+    def accept(self, name: str, norm: float) -> bool:
+        "False if the norm is a hundred times the usual one, or beyond what a float holds."
+        recent = self.optimizers[name].param_groups[0].setdefault("norms", [])  # travels with the optimiser's state
+        accepted = math.isfinite(norm) and not exploded(norm, recent)
+        self.skipped = float(not accepted)
+        return accepted
+
+    def step(self, update: Callable, t: float) -> dict[str, Tensor]:
+        "One update, and whether it was left out."
+        parts = update("model", self.loss)
+        return parts | dict(skipped=self.skipped)
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #e5eb0cf6
 class PointFlow(Flow):
@@ -329,18 +324,19 @@ class PointFlowRecipe(FlowRecipe, PointRecipe):
     "One training step of a point flow, pictures and yardsticks."
 
     budgets = dict(smoke=dict(steps=150, layers=4, hidden=64), laptop=dict(), gpu=dict(steps=20_000))
+    score = ("nll", "lowest")
 
     def __init__(self, config: PointFlowConfig, pi: PiData):
         held_out = torch.arange(len(pi.points)) % 10 == 9
-        self.config, self.pi, self.data, self.held = config, pi, pi.points[~held_out], pi.points[held_out]
+        self.config = config
+        self.pi = pi
+        self.data = pi.points[~held_out]
+        self.held = pi.points[held_out]
         super().__init__(self.build(config).start(self.data), config.lr)
 
     @staticmethod
     def build(c: PointFlowConfig) -> PointFlow:
         return PointFlow(point_transform(5, Affine, c.layers, c.hidden, c.depth))
-
-    def loss(self, batch: Tensor, t: float) -> dict[str, Tensor]:
-        return self.model(batch)
 
     def validate(self, model: PointFlow) -> dict[str, float]:
         "Nats of the points that were held out, over eight places in each cell."

@@ -348,6 +348,7 @@ class TarFlowRecipe(ImageFlowRecipe):
     def __init__(self, config: TarFlowConfig, data: dict[str, ImageSet]):
         check_labels(config.n_labels, data["train"])
         super().__init__(config, data)
+        self.score = ("bits_per_dim" if config.noise == 0 else "loss", "lowest")  # with Gaussian noise the loss is no bound
 
     @staticmethod
     def build(c: TarFlowConfig, shape: tuple[int, int, int]) -> TarFlow:

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['gaussian_kl', 'mse', 'psnr', 'bce', 'ssim', 'ms_ssim_weights', 'ms_ssim', 'bits_per_dim', 'SmallClassifier',
-           'fit_classifier', 'accuracy', 'train_classifier', 'Extractor', 'inception_extractor', 'load_extractor',
-           'FeatureStats', 'feature_stats', 'frechet_distance', 'frechet_from_features', 'kid', 'kid_subsets',
-           'inception_score', 'precision_recall', 'density_coverage', 'evaluate_images']
+           'ClassifierRecipe', 'fit_classifier', 'accuracy', 'train_classifier', 'Extractor', 'inception_extractor',
+           'load_extractor', 'FeatureStats', 'feature_stats', 'frechet_distance', 'frechet_from_features', 'kid',
+           'kid_subsets', 'inception_score', 'precision_recall', 'density_coverage', 'reference_features',
+           'evaluate_images']
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #3eb5cfc8
 import argparse
+import hashlib
 import json
 import math
 import pickle
@@ -21,14 +23,14 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import genlab
 from .. import UserError
-from .images import ImageSet, batches, crop, load_images, to_float
-from .training import save_weights
-from ..points.vae import kl_to_standard_normal
+from .images import ImageSet, crop, data_folder, flip, load_images, to_float
+from .training import Recipe, fit, save_weights, write_atomically
+from ..points.vae import kl_to_standard_normal, learning_rate
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #7d6d8173
 def _check_pair(a: Tensor, b: Tensor) -> None:
@@ -175,28 +177,41 @@ class SmallClassifier(nn.Module):
         return self.head(self.features(x))
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #246c3298
+class ClassifierRecipe(Recipe):
+    "Trains a `SmallClassifier` on shifted and, if asked, mirrored images."
+
+    def __init__(self, net: SmallClassifier, mirror: bool = False, lr: float = 4e-3):
+        super().__init__(net, lr, max_norm=math.inf)
+        self.optimizers = dict(model=torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=0.05, fused=True))
+        self.mirror = mirror
+
+    def schedule(self, name: str, t: float) -> None:
+        "A fifth of the training to warm up, then a cosine."
+        self.optimizers[name].param_groups[0]["lr"] = learning_rate(t, self.lr, warmup=0.2)
+
+    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        "Cross-entropy of classes, or of each attribute, on images that were moved a little."
+        x = crop(flip(x) if self.mirror else x, padding=1)
+        logits = self.model(x)
+        if y.dtype == torch.bool:
+            return dict(loss=F.binary_cross_entropy_with_logits(logits, y.float()))
+        return dict(loss=F.cross_entropy(logits, y))
+
+# %% ../../nbs/2_lab/24_metrics.ipynb #d2a41c88
 def fit_classifier(
     data: ImageSet,
     epochs: int = 12,
     batch_size: int = 250,
     seed: int = 0,
+    mirror: bool = False,  # mirror images at random
 ) -> SmallClassifier:
     "Train a small classifier on the labels of a set of images; on their device."
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = SmallClassifier(data.shape[0], data.n_labels, stride=2 if data.shape[1] < 48 else 4).to(data.x.device)
-    g, steps = torch.Generator().manual_seed(seed), epochs * (len(data) // batch_size)
-    opt = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, max_lr=4e-3, total_steps=steps, pct_start=0.2)
-    for epoch in range(epochs):
-        for x, y in batches(data, batch_size, seed, epoch):
-            logits = net(crop(x, 1, generator=g))
-            loss = F.binary_cross_entropy_with_logits(logits, y.float()) if y.dtype == torch.bool else F.cross_entropy(logits, y)
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
-            schedule.step()
-    return net.eval()
+        net = SmallClassifier(data.shape[0], data.n_labels, stride=2 if data.shape[1] < 48 else 4)
+        steps = epochs * (len(data) // batch_size)
+        net, _ = fit(ClassifierRecipe(net, mirror), data, steps=steps, batch_size=batch_size, seed=seed, device=data.device.type)
+    return net
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #859f5feb
 @torch.no_grad()
@@ -218,14 +233,16 @@ def train_classifier(
     epochs: int = 12,
     batch_size: int = 250,
     seed: int = 0,
+    mirror: bool = False,   # mirror images at random: not where left and right matter, as in digits
 ) -> Path:                  # of the weights: hand it to load_extractor
     "Train a small classifier of a data set, and write it with the record of its training."
-    data, out = load_images(name, "train"), Path(out)
-    net = fit_classifier(data, epochs, batch_size, seed)
+    data = load_images(name, "train")
+    out = Path(out)
+    net = fit_classifier(data, epochs, batch_size, seed, mirror)
     scores = {split: round(accuracy(net, load_images(name, split)), 4) for split in ("validation", "test")}
     record = dict(
         name=f"genlab-{data.name}-{net.config['dim']}", data=data.name, train_images=len(data), size=list(data.shape), epochs=epochs,
-        batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, accuracy=scores, attributes=data.y.dtype == torch.bool,
+        batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, mirror=mirror, accuracy=scores, attributes=data.y.dtype == torch.bool,
         labels=list(data.names), config=net.config, versions={package: version(package) for package in ("genlab", "torch")})
     out.mkdir(parents=True, exist_ok=True)
     save_weights(out / f"{data.name}.safetensors", net)
@@ -532,6 +549,33 @@ def _extract(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:
     "Features of uint8 images, in batches."
     return torch.cat([extractor.features(to_float(part.to(device))) for part in x.split(500)])
 
+# %% ../../nbs/2_lab/24_metrics.ipynb #b93d6e1a
+@patch
+def fingerprint(self: Extractor) -> str:  # 16 hexadecimal digits
+    "A hash of the network's weights."
+    h = hashlib.sha256()
+    for name, value in sorted(self.net.state_dict().items()):
+        h.update(name.encode())
+        h.update(value.cpu().contiguous().numpy().tobytes())
+    return h.hexdigest()[:16]
+
+
+def reference_features(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:  # uint8 (N, C, H, W) -> (N, dim)
+    "Features of real images, computed once for these images and this network, then read from the data folder."
+    h = hashlib.sha256(f"{tuple(x.shape)} {extractor.fingerprint()}".encode())
+    h.update(x.cpu().contiguous().numpy().tobytes())
+    path = data_folder() / "features" / f"{h.hexdigest()[:32]}.safetensors"
+    try:
+        return load_file(path)["features"].to(device)
+    except (OSError, KeyError, SafetensorError):  # not there yet, or damaged
+        features = _extract(x, extractor, device)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda p: save_file(dict(features=features.cpu()), p))
+    except OSError:  # a folder that can't be written: next time they are computed again
+        pass
+    return features
+
 # %% ../../nbs/2_lab/24_metrics.ipynb #9648f2cc
 def evaluate_images(
     real: ImageSet,      # real images that the model was not trained on; at least twice as many as fakes, or fewer fakes are used
@@ -548,7 +592,9 @@ def evaluate_images(
         raise UserError(f"{len(fake)} generated and {len(real)} real images are too few: at least 10 and 20 are needed, and 2,000 are a good number.")
     extractor = (extractor or load_extractor(real.name)).to(fake.device)
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed)).to(real.x.device)
-    ref, other, made = (_extract(x, extractor, fake.device) for x in (real.x[order[:n]], real.x[order[n:2 * n]], fake[:n]))
+    ref = reference_features(real.x[order[:n]], extractor, fake.device)
+    other = reference_features(real.x[order[n:2 * n]], extractor, fake.device)
+    made = _extract(fake[:n], extractor, fake.device)
     value, floor = _judge(ref, made, extractor), _judge(ref, other, extractor)
     return {k: dict(value=value[k][0], floor=floor[k][0], n=value[k][1], extractor=extractor.name) for k in value}
 
@@ -559,6 +605,7 @@ if __name__ == "__main__" and "get_ipython" not in globals():  # run as a comman
     parser.add_argument("--out", default=".", help="folder for NAME.safetensors and NAME.json")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mirror", action="store_true", help="mirror images at random: not where left and right matter, as in digits")
     args = parser.parse_args()
-    written = train_classifier(args.data, args.out, args.epochs, seed=args.seed)
+    written = train_classifier(args.data, args.out, args.epochs, seed=args.seed, mirror=args.mirror)
     print(f"{written}: accuracy {json.loads(written.with_suffix('.json').read_text())['accuracy']}")

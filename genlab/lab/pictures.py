@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -34,10 +35,10 @@ def grid(
     x = (x if x.dtype == torch.uint8 else to_uint8(x)).cpu()
     n, c, h, w = x.shape
     columns = min(n, columns or math.ceil(math.sqrt(2 * n)))
-    rows = -(-n // columns)
+    rows = math.ceil(n / columns)
     page = torch.full((rows * columns, 3, h + pad, w + pad), 255, dtype=torch.uint8)
     page[:n, :, :h, :w] = x.expand(n, 3, h, w) if c == 1 else x
-    page = page.view(rows, columns, 3, h + pad, w + pad).permute(0, 3, 1, 4, 2).reshape(rows * (h + pad), columns * (w + pad), 3)
+    page = rearrange(page, "(rows columns) c h w -> (rows h) (columns w) c", rows=rows)
     return page[:rows * (h + pad) - pad, :columns * (w + pad) - pad].repeat_interleave(scale, 0).repeat_interleave(scale, 1).numpy()
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #e4c4ec59
@@ -179,9 +180,10 @@ class MeasuredRecipe(ImageRecipe):
     n_samples = 5_000
 
     def evaluate(self, model: nn.Module, seed: int) -> dict[str, dict]:
-        "FID, KID, precision, recall and more of samples against test images; MSE and SSIM of reconstructions; likelihoods."
+        "FID, KID, precision, recall and more of samples against test images; MSE and SSIM of reconstructions; likelihoods. On the model's device."
         test = self.splits["test"]
-        fake = to_uint8(self.draw(model, min(self.n_samples, len(test) // 2), seed))
+        device = next(model.parameters()).device
+        fake = to_uint8(self.draw(model, min(self.n_samples, len(test) // 2), seed)).to(device)
         try:
             values = evaluate_images(test, fake, load_extractor(test.name), seed=seed)
         except UserError as e:  # no features to measure with: the rest can still be measured

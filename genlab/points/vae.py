@@ -6,7 +6,7 @@
 __all__ = ['BETAS', 'log_normal', 'kl_per_dim', 'kl_to_standard_normal', 'reparameterise', 'mlp', 'PointAutoencoder',
            'SigmaAutoencoder', 'PointVAE', 'constant_beta', 'linear_beta', 'cyclical_beta', 'free_bits_kl',
            'annealed_elbo', 'learning_rate', 'train_epoch', 'train', 'active_units', 'iwae', 'fit_prior',
-           'PointVAEConfig', 'PointRecipe', 'PointVAERecipe']
+           'PointVAEConfig', 'PointRecipe', 'PlainRecipe', 'PointVAERecipe']
 
 # %% ../../nbs/1_points/12_vae.ipynb #9f704be2
 import math
@@ -302,8 +302,8 @@ class PointRecipe:
         fit_prior(model, self.pi.points, self.config.components, seed=seed)
 
     def draw(self, model: PointVAE, n: int, seed: int) -> Tensor:
-        "`n` points, (n, 5), from a seed; the global random state stays as it was."
-        return model.sample(n, generator=torch.Generator(model.shift.device).manual_seed(seed))
+        "`n` points, (n, 5), from a seed, on the CPU; the global random state stays as it was."
+        return model.sample(n, generator=torch.Generator(model.shift.device).manual_seed(seed)).cpu()
 
     def picture(self, model: PointVAE, seed: int) -> np.ndarray:
         "5000 points drawn back as a picture, uint8 (300, 300, 3), with a quick density on z."
@@ -314,30 +314,46 @@ class PointRecipe:
         "The yardsticks of chapter 11_distances on 20,000 generated points."
         return evaluate_points(self.draw(model, 20_000, seed), self.pi, seed=seed)
 
+# %% ../../nbs/1_points/12_vae.ipynb #5d1ab6c3
+class PlainRecipe:
+    "What chapter 23's loop asks of a recipe with one network, in plain PyTorch."
+
+    averaged = "model"   # the network whose weights are averaged
+    ema = 0.99           # decay of that average
+    max_norm = 1.0       # longer gradients are cut
+    batch_wide = False   # no layer looks at a whole batch
+    autocast = False     # a pixel is 1/300: bfloat16 can't tell neighbours apart
+    compiled = ()        # too small to gain by it
+
+    def schedule(self, name: str, t: float) -> None:
+        "Warm-up, then a cosine; t is the share of the training done."
+        self.optimizers[name].param_groups[0]["lr"] = learning_rate(t, self.config.lr)
+
+    def accept(self, name: str, norm: float) -> bool:
+        "Every gradient is followed."
+        return True
+
 # %% ../../nbs/1_points/12_vae.ipynb #ac911213
-class PointVAERecipe(PointRecipe):
-    "One training step of a point VAE."
+class PointVAERecipe(PlainRecipe, PointRecipe):
+    "The training step of a point VAE."
 
     budgets = dict(smoke=dict(epochs=10, components=64), laptop=dict(), gpu=dict(epochs=200))
 
     def __init__(self, config: PointVAEConfig, pi: PiData):
         if config.components > len(pi.points):
             raise UserError(f"components is {config.components}, but there are only {len(pi.points)} training points. Choose fewer components.")
-        self.config, self.pi, self.data = config, pi, pi.points
+        self.config = config
+        self.pi = pi
+        self.data = pi.points
         self.model = self.build(config).standardise(pi.points)
-        self.optimizers = [torch.optim.AdamW(self.model.parameters(), lr=config.lr, fused=True)]
+        self.networks = dict(model=self.model)
+        self.optimizers = dict(model=torch.optim.AdamW(self.model.parameters(), lr=config.lr, fused=True))
 
     @staticmethod
     def build(c: PointVAEConfig) -> PointVAE:
         return PointVAE(c.latent_dim, c.hidden, c.depth, c.max_sigma_px, c.components)
 
-    def step(self, x: Tensor, t: float) -> dict[str, Tensor]:
-        "One update from a batch; t is the share of the training done."
-        opt, c = self.optimizers[0], self.config
-        opt.param_groups[0]["lr"] = learning_rate(t, c.lr)
-        parts = annealed_elbo(self.model, x, BETAS[c.beta](t), c.free_bits)
-        opt.zero_grad()
-        parts["loss"].backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        opt.step()
-        return parts
+    def step(self, update: Callable, t: float) -> dict[str, Tensor]:
+        "One update with the KL's weight at this moment; `update(name, loss)` is the loop's."
+        beta = BETAS[self.config.beta](t)
+        return update("model", lambda x: annealed_elbo(self.model, x, beta, self.config.free_bits))

@@ -7,6 +7,7 @@ __all__ = ['PIXELS', 'GaussianPixels', 'LogisticPixels', 'VAE', 'VAEConfig', 'VA
 
 # %% ../../nbs/3_vae/31_vae.ipynb #69be12f4
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -188,9 +189,10 @@ class VAERecipe(MeasuredRecipe):
     def build(c: VAEConfig, shape: tuple[int, int, int]) -> VAE:
         return VAE(shape, c.latent_dim, c.widths, c.patch, c.blocks, c.pixels, c.components)
 
-    def loss(self, batch: tuple[Tensor, Tensor], t: float) -> dict[str, Tensor]:
-        "The negative ELBO with the KL's weight at this moment."
-        return self.model(*batch, beta=BETAS[self.config.beta](t), free_bits=self.config.free_bits)
+    def step(self, update: Callable, t: float) -> dict[str, Tensor]:
+        "One update from the negative ELBO, with the KL's weight at this moment."
+        beta = BETAS[self.config.beta](t)
+        return update("model", lambda x, y: self.model(x, y, beta=beta, free_bits=self.config.free_bits))
 
     def validate(self, model: VAE) -> dict[str, float]:
         "The negative ELBO on 1000 held-out images, and its parts."

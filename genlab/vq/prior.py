@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file, save_file
@@ -121,12 +122,12 @@ class Cache:
 @patch
 def attend(self: Block, x: Tensor, causal: bool, cache: Cache | None) -> Tensor:  # (B, T, d) -> (B, T, d)
     "Multi-head attention; with a cache, x holds only places that are new."
-    q, k, v = self.qkv(x).unflatten(2, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+    q, k, v = rearrange(self.qkv(x), "b t (three heads d) -> three b heads t d", three=3, heads=self.n_heads)
     if cache is not None:
         causal = causal and cache.n == 0  # one new place may see all that are kept
         k, v = cache.add(k, v)
     out = F.scaled_dot_product_attention(q, k, v, is_causal=causal and q.shape[2] > 1)
-    return self.out(out.transpose(1, 2).flatten(2))
+    return self.out(rearrange(out, "b heads t d -> b t (heads d)"))
 
 # %% ../../nbs/4_vq/42_prior.ipynb #df233dd3
 class CodeTransformer(nn.Module):
@@ -369,7 +370,7 @@ class TokenPriorRecipe(MeasuredRecipe):
         return cls.model_class(K, (h, w), n_labels, bool(attributes), c.d_model, c.depth, c.n_heads, c.dropout, c.label_dropout)
 
     def draw(self, model: TokenPrior, n: int, seed: int) -> Tensor:
-        return generate(model, self.vqvae, n, seed=seed)
+        return generate(model, self.vqvae.to(model.labels.device), n, seed=seed)
 
     def picture(self, model: TokenPrior, seed: int) -> np.ndarray:
         "32 samples, uint8."
@@ -393,8 +394,11 @@ def word_nats(model: TokenPrior, codes: CodeSet, n: int | None = None) -> float:
 @patch
 def likelihood(self: TokenPriorRecipe, model: TokenPrior, seed: int) -> dict[str, dict]:
     "Nats per word and the n-grams' beside it, bits per dimension, agreement with the labels asked for."
-    train, test = self.codes["train"], self.codes["test"]
-    n, nats = dict(n=len(test)), word_nats(model, test)
+    train = self.codes["train"]
+    test = self.codes["test"]
+    self.vqvae.to(model.labels.device)
+    n = dict(n=len(test))
+    nats = word_nats(model, test)
     unigram, bigram = ngram_nats(train.index.flatten(1), test.index.flatten(1), train.n_codes)
     pixels = Held(test.images, self.vqvae).mean(lambda x: dict(p=self.vqvae.pixel_nats(x).mean()))["p"]
     bits = bits_per_dim(nats * test.index[0].numel() + pixels, math.prod(test.images.shape), scale=127.5)
@@ -413,8 +417,11 @@ def label_agreement(
     if images.y.dim() != 1 or extractor.attributes or extractor.record.get("name") is None:
         return {}
 
+    device = prior.labels.device
+    extractor.to(device)
+
     def right(x, y):
-        return (extractor.classify(extractor.features(x)).argmax(dim=1) == y).float().mean().item()
+        return torch.cat([extractor.probabilities(part.to(device)).argmax(dim=1).cpu() for part in x.split(500)]).eq(y).float().mean().item()
 
     y = torch.arange(n) % prior.n_labels
     fake = torch.cat([generate(prior, vqvae, len(part), part, seed + i, guidance=guidance) for i, part in enumerate(y.split(250))])

@@ -8,6 +8,7 @@ __all__ = ['QUANTIZERS', 'ResDown', 'ResUp', 'encoder_decoder', 'VQVAE', 'VQVAEC
 
 # %% ../../nbs/4_vq/41_vqvae.ipynb #9a84d503
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -201,11 +202,10 @@ class VQVAERecipe(MeasuredRecipe):
     def build(c: VQVAEConfig, shape: tuple[int, int, int]) -> VQVAE:
         return VQVAE(shape, c.n_codes, c.dim, c.widths, c.patch, c.blocks, c.form, c.quantizer, c.levels)
 
-    def step(self, batch: tuple[Tensor, Tensor], t: float) -> dict[str, Tensor]:
-        "A step of the networks, then one of the codebook."
-        parts = super().step(batch, t)
-        if self.accelerator.sync_gradients:
-            self.accelerator.unwrap_model(self.model).quantizer.update()
+    def step(self, update: Callable, t: float) -> dict[str, Tensor]:
+        "An update of the networks, then one of the codebook."
+        parts = update("model", self.loss)
+        self.model.quantizer.update()
         return parts
 
     def validate(self, model: VQVAE) -> dict[str, float]:
@@ -264,10 +264,13 @@ def reconstruction_fid(model: VQVAE, test: ImageSet) -> dict[str, dict]:  # empt
         extractor = load_extractor(test.name)
     except UserError:
         return {}
-    real, back = FeatureStats(), FeatureStats()
+    device = model.error.device
+    extractor.to(device)
+    real = FeatureStats()
+    back = FeatureStats()
     for part in test.x.split(500):
-        x = to_float(part).to(model.error.device)
-        real.update(extractor.features(x.cpu()))
-        back.update(extractor.features(to_float(to_uint8(model.reconstruct(x).cpu()))))
+        x = to_float(part.to(device))
+        real.update(extractor.features(x))
+        back.update(extractor.features(to_float(to_uint8(model.reconstruct(x)))))
     value = frechet_distance(real, back)
     return dict(reconstruction_fid=dict(value=value, n=len(test), extractor=extractor.name, floor=0.0))

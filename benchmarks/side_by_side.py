@@ -1,0 +1,77 @@
+"""Two trainings at once on one machine: what each costs, beside one alone, for settings of OpenMP's waiting threads.
+
+    python benchmarks/side_by_side.py                # all settings, a table
+    python benchmarks/side_by_side.py --train images  # one training in this process: prints its seconds a step
+
+A training's share of two at once on two cores is the whole machine's time twice over if it uses both cores alone, and its own time if
+it uses one. Each training is a process of its own, as `genlab train` would be; seconds are those of the loop, without the start.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+SETTINGS = {
+    "as it comes": {},
+    "one thread": dict(OMP_NUM_THREADS="1"),
+    "OMP_WAIT_POLICY=PASSIVE": dict(OMP_WAIT_POLICY="PASSIVE"),
+    "GOMP_SPINCOUNT=1000": dict(GOMP_SPINCOUNT="1000"),
+    "GOMP_SPINCOUNT=10000": dict(GOMP_SPINCOUNT="10000"),
+    "GOMP_SPINCOUNT=100000": dict(GOMP_SPINCOUNT="100000"),
+}
+STEPS = dict(points=600, images=60)
+
+
+def train(what: str) -> float:  # seconds a step
+    "One training in this process, without its first steps."
+    import torch
+
+    from genlab.lab.training import fit
+
+    torch.manual_seed(0)
+    if what == "points":
+        from genlab.points.colored_pi import load_pi
+        from genlab.points.vae import PointVAEConfig, PointVAERecipe
+
+        pi = load_pi()
+        recipe, data = PointVAERecipe(PointVAEConfig(), pi), pi.points
+    else:
+        from genlab.lab.images import load_images
+        from genlab.vae.vae import VAEConfig, VAERecipe
+
+        images = load_images("shapes", "train", n=2_000)
+        recipe = VAERecipe(VAEConfig(), dict(train=images, validation=images.take(slice(0, 100)), test=images.take(slice(0, 100))))
+        data = images
+    recipe.picture = lambda model, seed: None
+    recipe.finish = lambda model, seed: None
+    steps = STEPS[what]
+    fit(recipe, data, steps=max(10, steps // 6), batch_size=100, pictures=1)
+    _, progress = fit(recipe, data, steps=steps, batch_size=100, pictures=1)
+    return progress.seconds / steps
+
+
+def together(n: int, what: str, env: dict[str, str]) -> float:  # mean seconds a step
+    "n trainings side by side, each in its own process."
+    command = [sys.executable, __file__, "--train", what]
+    started = [subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True) for _ in range(n)]
+    seconds = [float(process.communicate()[0]) for process in started]
+    return sum(seconds) / n
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", choices=list(STEPS))
+    args = parser.parse_args()
+    if args.train:
+        print(train(args.train))
+        return
+    for what in STEPS:
+        print(f"\n| {what} | alone, ms a step | beside another | ratio |\n|---|---|---|---|")
+        for name, env in SETTINGS.items():
+            alone, beside = together(1, what, env), together(2, what, env)
+            print(f"| {name} | {1e3 * alone:.2f} | {1e3 * beside:.2f} | {beside / alone:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
