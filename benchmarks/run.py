@@ -27,6 +27,7 @@ SECTIONS = {
     "flow_points": "Flows on points",
     "glow": "Glow",
     "tarflow": "Sampling from TarFlow",
+    "side_by_side": "Side by side",
 }
 HEAD = """# Benchmarks
 

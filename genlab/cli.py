@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import importlib
 import os
+import re
 import sys
 import time
 import typing
@@ -560,13 +561,27 @@ def list_all(args: List) -> None:
             print(f"  {run!s:30}{e}")
 
 
+def model_in(argv: list[str]) -> str | None:
+    "The model that a command is about: named in it, or in the config.yaml of the run that it names."
+    for word in argv[1:]:
+        if word in MODELS:
+            return word
+        try:
+            text = (Path(word.removeprefix("--resume=")) / "config.yaml").read_text(encoding="utf-8")
+        except (OSError, ValueError):  # no run folder
+            continue
+        named = re.search(r"^model: (\S+)$", text, flags=re.MULTILINE)
+        return named[1] if named else None
+    return None
+
+
 def share_the_cores(argv: list[str]) -> None:
     """How OpenMP's threads wait, set before PyTorch is loaded; what the environment says already stays.
 
-    By default they spin while they wait, and two trainings on the same cores then cost nine times one (benchmarks/README.md, "Side by
-    side"). Points are too small for a second thread at all."""
-    small = argv[:1] == ["train"] and any(name in argv and MODELS[name][2] == "points" for name in MODELS)
-    if small:
+    By default they spin while they wait, and two trainings on the same two cores then cost ten times one (benchmarks/README.md,
+    "Side by side"). Points are too small for a second thread at all. A run that is resumed or measured has as many threads as it
+    began with, or the last bits of its numbers would be others."""
+    if kind_of(dict(model=model_in(argv))) == "points":
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

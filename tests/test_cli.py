@@ -259,3 +259,37 @@ def test_read_only_parent_is_a_sentence(work, refused):
         return
     (work / "locked").mkdir(mode=0o500)
     assert "locked" in refused("train", "pi-vae", *SMALL, "--out", "locked/run")
+
+
+def test_looks_average_and_device_are_options(work):
+    genlab("train", "pi-vae", *SMALL, "--pictures", 3, "--ema", 0.5, "--device", "cpu", "--out", "runs/few", cwd=work)
+    few = work / "runs/few"
+    assert [p.stem for p in sorted((few / "samples").glob("step_*"))] == ["step_0000003", "step_0000102", "step_0000201", "step_0000300"]
+    settings = yaml.safe_load((few / "config.yaml").read_text())
+    assert (settings["pictures"], settings["ema"], settings["device"]) == (3, 0.5, "cpu")
+    assert (few / "log.csv").read_text() == (work / "runs/whole/log.csv").read_text(), "the same training"
+    assert any(not np.array_equal(v, weights(work / "runs/whole")[name]) for name, v in weights(few).items()), "another average of it"
+    assert json.loads((few / "metrics.json").read_text())["device"] == "cpu"
+
+
+@pytest.mark.parametrize("option,value,said", [
+    ("--pictures", 0, "at least one look"), ("--ema", 1, "below 1"), ("--ema", -0.1, "below 1"), ("--ema", "nan", "below 1"),
+    ("--device", "mps", "is not to be had here")])
+def test_options_that_cannot_work_are_refused(refused, option, value, said):
+    assert said in refused("train", "pi-vae", *SMALL, option, value, "--out", "runs/never")
+
+
+def test_two_trainings_share_the_cores(work):
+    "Before PyTorch is loaded, points get one thread, and threads that wait don't spin for long; what a user set stays."
+    def environment_of(*argv, **given):
+        code = ("import os, sys; from genlab import cli; cli.share_the_cores(sys.argv[1:]);"
+                "print(os.environ.get('OMP_NUM_THREADS'), os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)")
+        clean = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT")}
+        return subprocess.check_output([sys.executable, "-c", code, *argv], cwd=work, env=clean | given, text=True).split()
+
+    assert environment_of("train", "pi-vae", "--epochs", "3") == ["1", "1000", "False"]
+    assert environment_of("train", "vae") == ["None", "1000", "False"]
+    assert environment_of("train", "pi-vae", OMP_NUM_THREADS="2", GOMP_SPINCOUNT="7") == ["2", "7", "False"]
+    for later in (("train", "--resume", "runs/whole"), ("train", "--resume=runs/whole"), ("evaluate", "runs/whole"), ("sample", "runs/whole")):
+        assert environment_of(*later)[0] == "1", "as many threads as the run began with"
+    assert environment_of("list") == environment_of() == environment_of("evaluate", "x" * 5_000) == ["None", "1000", "False"]

@@ -50,6 +50,7 @@ from genlab.lab.metrics import (
     mse,
     precision_recall,
     psnr,
+    reference_features,
     ssim,
     train_classifier,
 )
@@ -628,3 +629,34 @@ def test_negative_control_unpaired_ssim_does_not_judge(fashion):
     black = torch.full_like(x, -1.0)
     assert ssim(black, x).mean() > max(scores) + 0.01
     assert evaluate_images(fashion, to_uint8(black))["fid"]["value"] > 20 * evaluate_images(fashion, to_uint8(shuffled[0]))["fid"]["value"]
+
+
+def test_reference_features_are_kept_by_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    looks = []
+    eye = load_extractor("shapes")
+    whole = eye.net.features
+    eye.net.features = lambda x: looks.append(len(x)) or whole(x)
+    x = torch.randint(0, 256, (40, 3, 32, 32), generator=generator(), dtype=torch.uint8)
+    first = reference_features(x, eye, torch.device("cpu"))
+    assert torch.equal(reference_features(x.clone(), eye, torch.device("cpu")), first) and looks == [40]
+    reference_features(x[:30], eye, torch.device("cpu"))
+    reference_features(x.flip(0), eye, torch.device("cpu"))
+    assert looks == [40, 30, 40], "another number, another order: other files"
+    eye.net.head.weight.data[0, 0] += 1
+    reference_features(x, eye, torch.device("cpu"))
+    assert looks == [40, 30, 40, 40] and len(list((tmp_path / "features").iterdir())) == 4
+
+
+def test_a_damaged_or_forbidden_cache_costs_time_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENLAB_DATA", str(tmp_path))
+    eye = load_extractor("shapes")
+    x = torch.randint(0, 256, (40, 3, 32, 32), generator=generator(), dtype=torch.uint8)
+    first = reference_features(x, eye, torch.device("cpu"))
+    kept = next((tmp_path / "features").iterdir())
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:50])
+    assert torch.equal(reference_features(x, eye, torch.device("cpu")), first)
+    assert kept.read_bytes() == whole, "it was made again"
+    monkeypatch.setenv("GENLAB_DATA", "/sys/kernel")  # nobody may write there, root included
+    assert torch.equal(reference_features(x, eye, torch.device("cpu")), first)

@@ -1,11 +1,14 @@
 "The loop where it hurts: several processes, kills, full disks, NaNs, trackers. Real images, real processes."
 
+import importlib.util
 import json
 import os
 import random
 import resource
 import signal
-from importlib.util import find_spec
+import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -183,11 +186,51 @@ def test_tensorboard_gets_the_log(tmp_path):
     assert written == [(row["step"], pytest.approx(row["loss"])) for row in progress.log] and len(written) == 40
 
 
-def test_a_tracker_that_is_not_there(tmp_path):
-    if find_spec("wandb"):
-        return  # then it's there, and nothing is to be refused
+def records(content: bytes) -> Iterator[bytes]:
+    "The records of a W&B file, which is a log in LevelDB's format: blocks of 32 KiB, each piece with checksum, length and type."
+    at, record = 7, b""  # after the file's own header
+    while at + 7 <= len(content):
+        room = 32_768 - at % 32_768
+        if room < 7:
+            at += room
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        record += content[at + 7:at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or a last piece
+            yield record
+            record = b""
+
+
+def test_weights_and_biases_gets_the_log_offline(tmp_path, monkeypatch):
+    "The real package, without its server: it writes the run into the run folder, from where `wandb sync` would send it."
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    for name, value in dict(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_CONFIG_DIR=tmp_path, WANDB_CACHE_DIR=tmp_path).items():
+        monkeypatch.setenv(name, str(value))
+    run = create_run(tmp_path / "run", dict(model="fragile"))
+    _, progress = fit(FragileRecipe(None, at=99), Images(), steps=40, batch_size=16, out=run, trackers=("wandb",))
+    written = []
+    for record in map(Record.FromString, records(next(run.rglob("*.wandb")).read_bytes())):
+        if record.WhichOneof("record_type") == "history":
+            items = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+            written.append((items["_step"], items["loss"]))
+    assert written == [(row["step"], pytest.approx(row["loss"])) for row in progress.log] and len(written) == 40
+
+
+def test_a_tracker_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # what Python sees where it isn't installed
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="wandb is not installed"):
         fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, out=create_run(tmp_path / "run", dict(model="m")), trackers=("wandb",))
+
+
+def test_a_strange_tracker_is_refused_and_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "gift.py").write_text("raise SystemExit('executed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="there is no tracker 'gift'"):
+        fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, out=create_run(tmp_path / "run", dict(model="m")), trackers=("gift",))
+    assert "gift" not in sys.modules
 
 
 def test_batches_that_cannot_be_shared(tmp_path):
