@@ -14,7 +14,17 @@ from torch import nn
 from two_networks import Game, Points
 
 from genlab import UserError
-from genlab.lab.training import Progress, Recipe, as_today, check_recipe, create_run, fit, load_checkpoint, make_average
+from genlab.lab.training import (
+    Progress,
+    Recipe,
+    as_today,
+    batch_index,
+    check_recipe,
+    create_run,
+    fit,
+    load_checkpoint,
+    make_average,
+)
 
 GAME = Path(__file__).with_name("two_networks.py")
 KEYS = ("discriminator_loss", "discriminator_r1", "generator_loss")
@@ -67,10 +77,20 @@ def test_equal_products_of_processes_and_shards_agree(tmp_path):
     torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
 
 
-def test_different_products_agree_where_nothing_depends_on_the_shard():
+class Plain(Game):
+    "Without noise, and with optimizers that feel how long a gradient is."
+
+    def __init__(self):
+        super().__init__(noise=False)
+        self.max_norm = math.inf
+        self.optimizers = {name: torch.optim.SGD(network.parameters(), lr=0.1) for name, network in self.networks.items()}
+
+
+@pytest.mark.parametrize("make", [lambda: Game(noise=False), Plain])
+def test_different_products_agree_where_nothing_depends_on_the_shard(make):
     logs = []
     for accumulate in (1, 2, 4):
-        _, progress = fit(Game(noise=False), Points(), steps=60, batch_size=32, pictures=1, accumulate=accumulate)
+        _, progress = fit(make(), Points(), steps=60, batch_size=32, pictures=1, accumulate=accumulate)
         logs.append([[row.get(key, math.nan) for key in KEYS] for row in progress.log])
     for log in logs[1:]:
         np.testing.assert_allclose(log, logs[0], rtol=2e-5, equal_nan=True)
@@ -293,3 +313,160 @@ def test_a_point_recipe_can_share_its_batch():
     recipe = PointVAERecipe(PointVAEConfig(hidden=16, components=4), pi)
     _, progress = fit(recipe, pi.points, steps=20, batch_size=100, pictures=1, accumulate=2)
     assert progress.updates == 20 and progress.log[-1]["loss"] < progress.log[0]["loss"]
+
+
+def test_the_best_moment_survives_a_resumption(tmp_path):
+    class Falling(Game):
+        score = ("quality", "highest")
+        dies_at = None
+
+        def validate(self, model):
+            return dict(quality=-float(sum(w.abs().sum() for w in model.parameters())))  # best at first: weights grow
+
+        def step(self, update, t):
+            if update.step == self.dies_at:
+                raise RuntimeError("killed")
+            return super().step(update, t)
+
+    whole, whole_progress = fit(Falling(), Points(), steps=100, batch_size=32, pictures=10)
+    run = create_run(tmp_path / "run", dict(model="game"))
+    recipe = Falling()
+    recipe.dies_at = 75
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(recipe, Points(), steps=100, batch_size=32, pictures=10, out=run, save_every=60)
+    model, progress = fit(Falling(), Points(), steps=100, batch_size=32, pictures=10, out=run, save_every=60)
+    assert whole_progress.best["step"] < 60 and progress.best["step"] == whole_progress.best["step"]
+    assert progress.seconds > 0
+    torch.testing.assert_close(model.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+def test_the_averaged_network_is_the_one_that_is_named():
+    recipe = Game()
+    model, progress = fit(recipe, Points(), steps=1, batch_size=32, pictures=1, ema=0.0)
+    assert [tuple(w.shape) for w in model.parameters()] == [tuple(w.shape) for w in recipe.networks["generator"].parameters()]
+    last = progress.average.module.parameters()  # without memory it is the network as it is
+    assert all(torch.equal(a, b) for a, b in zip(last, recipe.networks["generator"].parameters(), strict=True))
+
+
+def test_rows_of_a_length_that_does_not_divide_the_steps():
+    looks = []
+
+    class Watched(Game):
+        def validate(self, model):
+            looks.append(1)
+            return super().validate(model)
+
+    _, progress = fit(Watched(), Points(), steps=205, batch_size=32, pictures=4)  # rows of two, and one of one
+    assert [row["step"] for row in progress.log] == [*range(2, 205, 2), 205]
+    assert [row["step"] for row in progress.log if "val_distance" in row] == [2, 52, 104, 156, 205] and len(looks) == 5
+
+
+def test_batches_leave_out_what_is_less_than_one():
+    epochs = torch.stack([torch.cat([batch_index(100, 30, seed=0, count=3 * epoch + i) for i in range(3)]) for epoch in range(2)])
+    assert all(len(epoch.unique()) == 90 for epoch in epochs) and not torch.equal(*epochs)
+
+
+def test_a_gradient_is_cut_to_the_recipes_norm():
+    class Steep(Recipe):
+        def loss(self, x, y):
+            return dict(loss=100 * self.model(x).square().sum())
+
+        def schedule(self, name, t):
+            "A constant rate."
+
+    moved = {}
+    for max_norm in (0.5, 2.0):
+        torch.manual_seed(0)
+        network = nn.Linear(2, 1)
+        before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+        recipe = Steep(network, lr=1.0, max_norm=max_norm)
+        recipe.optimizers = dict(model=torch.optim.SGD(network.parameters(), lr=1.0))
+        fit(recipe, Points(), steps=1, batch_size=32, pictures=1)
+        moved[max_norm] = (nn.utils.parameters_to_vector(network.parameters()) - before).norm().item()
+    assert moved == {0.5: pytest.approx(0.5, rel=1e-4), 2.0: pytest.approx(2.0, rel=1e-4)}
+
+
+def test_a_norm_that_overflows_stops_a_recipe_that_accepts_it():
+    class Huge(Recipe):
+        def loss(self, x, y):
+            return dict(loss=3e19 * sum(w.sum() for w in self.model.parameters()))
+
+    with pytest.raises(UserError, match="in step 1: a gradient is NaN or infinite"):
+        fit(Huge(nn.Linear(2, 1), lr=1e-3), Points(), steps=4, batch_size=32)
+
+
+def test_the_schedule_reaches_every_group():
+    recipe = Recipe(nn.Linear(2, 1), lr=1e-2)
+    weight, bias = recipe.model.parameters()
+    recipe.optimizers = dict(model=torch.optim.SGD([dict(params=[weight]), dict(params=[bias])], lr=1.0))
+    recipe.schedule("model", 0.5)
+    assert [group["lr"] for group in recipe.optimizers["model"].param_groups] == [pytest.approx(5e-3)] * 2
+
+
+def test_buffers_are_copied_into_the_average():
+    network = nn.BatchNorm1d(1)
+    average = make_average(network)
+    for value in (1.0, 5.0, 3.0):
+        network.running_mean.fill_(value)
+        average.update_parameters(network)
+    assert average.module.running_mean.item() == 3.0
+
+
+def test_a_run_goes_on_with_the_settings_that_it_began_with(tmp_path):
+    run = create_run(tmp_path / "run", dict(model="game"))
+    settings = dict(steps=20, batch_size=32, seed=0, accumulate=1)
+    fit(Game(), Points(), out=run, **settings)
+    others = dict(steps=(40, "steps 20, not 40"), batch_size=(16, "batch_size 32"), seed=(5, "seed 0"), accumulate=(2, "shards 1"))
+    for name, (other, said) in others.items():
+        with pytest.raises(UserError, match=said):
+            fit(Game(), Points(), out=run, **settings | {name: other})
+    fit(Game(), Points(), out=run, **settings)
+
+
+def test_a_step_that_draws_numbers_itself_resumes_too(tmp_path):
+    class Drawing(Game):
+        dies_at = None
+
+        def step(self, update, t):
+            if update.step == self.dies_at:
+                raise RuntimeError("killed")
+            self.scale = torch.rand(())
+            return super().step(update, t)
+
+        def g_loss(self, x, y):
+            return {name: self.scale * value for name, value in super().g_loss(x, y).items()}
+
+    whole, _ = fit(Drawing(), Points(), steps=60, batch_size=32, pictures=3)
+    run = create_run(tmp_path / "run", dict(model="game"))
+    recipe = Drawing()
+    recipe.dies_at = 33
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(recipe, Points(), steps=60, batch_size=32, pictures=3, out=run, save_every=10)
+    torch.rand(7)  # the state of the generator at the kill is of no consequence
+    pieces, _ = fit(Drawing(), Points(), steps=60, batch_size=32, pictures=3, out=run, save_every=10)
+    torch.testing.assert_close(pieces.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+def test_a_loss_that_is_nan_stops_the_run_even_if_its_gradient_is_not():
+    class Logged(Game):
+        def g_loss(self, x, y):
+            loss = super().g_loss(x, y)["loss"]
+            return dict(loss=loss + (loss.detach() * 0 + math.nan))
+
+    with pytest.raises(UserError, match=r"in step 1, update 4 of it \(generator\)"):
+        fit(Logged(), Points(), steps=4, batch_size=32)
+
+
+def test_a_gradient_that_is_not_accepted_changes_nothing():
+    class Choosy(Recipe):
+        def accept(self, name, norm):
+            return False
+
+        def loss(self, x, y):
+            return dict(loss=self.model(x).square().sum())
+
+    network = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    _, progress = fit(Choosy(network, lr=1.0), Points(), steps=5, batch_size=32, pictures=1)
+    assert progress.updates == 5
+    assert_equal(dict(network.state_dict()), before)

@@ -45,7 +45,7 @@ class Game(Recipe):
         torch.manual_seed(0)
         generator = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2))
         discriminator = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
-        super().__init__(dict(generator=generator, discriminator=discriminator), lr=2e-3)
+        super().__init__(dict(discriminator=discriminator, generator=generator), lr=2e-3)  # the averaged one isn't first
         self.noise = noise
         self.die_at = die_at
         self.seen = 0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRACKERS', 'batch_index', 'reseed', 'Recipe', 'averaging', 'make_average', 'Progress', 'Update', 'Run', 'fit',
-           'NonFiniteError', 'only_these_learn', 'unchanged_if_not_finite', 'share', 'validate', 'end_row', 'report',
+           'NonFiniteError', 'only_these_learn', 'unless_followed', 'share', 'validate', 'end_row', 'report',
            'train_through', 'final_model', 'check_recipe', 'choose_device', 'check_sharing', 'make_accelerator',
            'make_equal', 'write_atomically', 'save_checkpoint', 'load_checkpoint', 'as_today', 'restore',
            'continue_from', 'create_run', 'read_run', 'save_weights', 'load_weights', 'plot_curve', 'curve_names',
@@ -57,7 +57,7 @@ def reseed(
     position = np.random.SeedSequence([seed, count, shard])
     torch.manual_seed(int(position.generate_state(1, np.uint64)[0] >> 1))
 
-# %% ../../nbs/2_lab/23_training.ipynb #d7c6ba36
+# %% ../../nbs/2_lab/23_training.ipynb #f051f3c1
 class Recipe:
     "What is special about training a model: networks, an optimiser for each, and the step. Here: AdamW, one update."
 
@@ -66,7 +66,7 @@ class Recipe:
     score = ("loss", "lowest")   # the held-out number that chooses the best moment: "lowest" or "highest" is best
     batch_wide = False           # does a sample's loss depend on the others of its shard? BatchNorm is noticed anyway
     autocast = True              # may a GPU compute the loss in bfloat16?
-    compiled = ("model",)        # networks that torch.compile may take: none whose gradient is part of a loss
+    compiled = None              # networks whose forward torch.compile takes; None: the averaged one
 
     def __init__(self, networks: nn.Module | dict[str, nn.Module], lr: float, max_norm: float = 1.0):
         self.networks = dict(model=networks) if isinstance(networks, nn.Module) else networks
@@ -117,17 +117,18 @@ def make_average(model: nn.Module, decay: float = 0.99, grows: bool = True) -> A
     "A moving average of parameters (`.module`); buffers are copied. `.update_parameters(model)` counts a step in."
     return AveragedModel(model, multi_avg_fn=averaging(decay, grows))
 
-# %% ../../nbs/2_lab/23_training.ipynb #3942c700
+# %% ../../nbs/2_lab/23_training.ipynb #09a6724f
 class Progress:
     "All that changes while a recipe is trained: what a checkpoint holds."
 
-    NUMBERS = ("step", "updates", "seconds", "log", "sums", "counts", "best", "grows")
+    NUMBERS = ("step", "updates", "seconds", "log", "sums", "counts", "best", "grows", "settings")
 
-    def __init__(self, recipe, decay: float):
+    def __init__(self, recipe, decay: float, **settings):
         self.networks = recipe.networks
         self.optimizers = recipe.optimizers
         self.decay = decay
         self.average = make_average(recipe.networks[recipe.averaged], decay)
+        self.settings = settings  # what has to stay as it was when a run is continued
         self.grows = True      # the average's decay: runs begun by older versions have a constant one
         self.step = 0          # steps done
         self.updates = 0       # updates done, of all networks
@@ -186,7 +187,7 @@ class Update:
         "The number of this step, from 0: for what happens in every fourth one."
         return self.progress.step
 
-# %% ../../nbs/2_lab/23_training.ipynb #4855090b
+# %% ../../nbs/2_lab/23_training.ipynb #b5915f03
 @patch
 def backward(self: Update, loss: Callable) -> dict[str, Tensor]:
     "Add up the gradients of this process's shards; returns the mean of the loss and of its parts."
@@ -203,10 +204,10 @@ def backward(self: Update, loss: Callable) -> dict[str, Tensor]:
             parts = loss(*batch) if isinstance(batch, tuple) else loss(batch)
         (parts["loss"] / self.accumulate).backward()
         for name, value in parts.items():
-            means[name] = means.get(name, 0.0) + value.detach().float() / self.accumulate
+            means[name] = means.get(name, 0.0) + torch.as_tensor(value, device=a.device).detach().float() / self.accumulate
     return means
 
-# %% ../../nbs/2_lab/23_training.ipynb #ac9c1801
+# %% ../../nbs/2_lab/23_training.ipynb #a9b271c3
 @patch
 def __call__(self: Update, name: str, loss: Callable) -> dict[str, Tensor]:
     "One update of one network. `loss` takes a batch and returns a dict whose \"loss\" is followed downhill."
@@ -214,19 +215,20 @@ def __call__(self: Update, name: str, loss: Callable) -> dict[str, Tensor]:
     optimizer = recipe.optimizers[name]
     weights = [w for group in optimizer.param_groups for w in group["params"]]
     recipe.schedule(name, self.progress.step / self.steps)
-    with unchanged_if_not_finite(recipe.networks), only_these_learn(weights, recipe.networks):
+    with unless_followed(recipe.networks) as followed, only_these_learn(weights, recipe.networks):
         parts = self.backward(loss)
         gradients = [w.grad for w in weights if w.grad is not None]
         parts = share(gradients, parts, self.accelerator)
         norm = nn.utils.get_total_norm(gradients)
-        finite = bool(norm.isfinite()) or all(g.isfinite().all() for g in gradients)  # only the norm may overflow
-        accepted = finite and recipe.accept(name, float(norm))
-        if not finite or accepted and not norm.isfinite():
+        finite = bool(norm.isfinite() & parts["loss"].isfinite())
+        broken = not finite and not all(g.isfinite().all() for g in gradients)  # else loss or norm overflowed: the recipe judges
+        accepted = not broken and recipe.accept(name, float(norm))
+        if broken or (accepted and not finite):
             raise NonFiniteError(name_the_module(self, name, loss))
-    if accepted:
-        nn.utils.clip_grads_with_norm_(weights, recipe.max_norm, norm)
-        optimizer.step()
-    optimizer.zero_grad()
+        if accepted:
+            nn.utils.clip_grads_with_norm_(weights, recipe.max_norm, norm)
+            optimizer.step()
+            followed.set()
     self.progress.updates += 1
     self.done += 1
     return parts if len(recipe.networks) == 1 else {f"{name}_{part}": value for part, value in parts.items()}
@@ -245,7 +247,7 @@ class Run:
     pictures: int
     live: "LiveFigure | None"
 
-# %% ../../nbs/2_lab/23_training.ipynb #7fc4a228
+# %% ../../nbs/2_lab/23_training.ipynb #1ae8b653
 @patch
 def loop(self: Run) -> None:
     "Steps, rows of the log, checkpoints, until all is done or somebody asks to stop."
@@ -258,6 +260,7 @@ def loop(self: Run) -> None:
         while p.step < steps:
             start = time.perf_counter()
             self.update.done = 0
+            reseed(self.update.seed, p.step, shard=2**32 - 2)  # for a step that draws numbers itself
             parts = self.recipe.step(self.update, p.step / steps)
             p.count(parts, self.recipe.networks[self.recipe.averaged])
             bar.update()
@@ -271,12 +274,11 @@ def loop(self: Run) -> None:
             if stop and not last:
                 raise KeyboardInterrupt(f"stopped after step {p.step} of {steps}")
 
-# %% ../../nbs/2_lab/23_training.ipynb #115c5466
+# %% ../../nbs/2_lab/23_training.ipynb #2f6d5bf2
 def fit(
     recipe,                        # networks, optimizers, step(update, t); may have validate, picture, finish
     data,                          # indexed by a LongTensor: an ImageSet, a tensor, or anything that acts so
-    *, steps: int,
-    batch_size: int,               # of all processes together
+    *, steps: int, batch_size: int,  # of all processes together
     seed: int = 0,                 # of the noise and the order of the data
     out: Path | None = None,       # a run folder; a checkpoint that is in it is continued
     ema: float | None = None,      # decay of the average of the weights; the recipe's own without
@@ -292,8 +294,10 @@ def fit(
     keep_memory()
     check_recipe(recipe)
     a = make_accelerator(recipe, min(batch_size, len(data)), accumulate, device, trackers, out)
-    progress = continue_from(out, Progress(recipe, recipe.ema if ema is None else ema), a)
-    update = Update(recipe, data.to(a.device), progress, a, steps, min(batch_size, len(data)), accumulate, seed)
+    fixed = dict(steps=steps, batch_size=min(batch_size, len(data)), seed=seed)
+    decay = recipe.ema if ema is None else ema
+    progress = continue_from(out, Progress(recipe, decay, shards=a.num_processes * accumulate, **fixed), a)
+    update = Update(recipe, data.to(a.device), progress, a, accumulate=accumulate, **fixed)
     run = Run(recipe, update, progress, a, out, save_every, pictures, LiveFigure() if live else None)
     return train_through(run, compile), progress
 
@@ -323,7 +327,7 @@ from safetensors.torch import load_file, save_file
 class NonFiniteError(ArithmeticError):
     "A gradient became NaN or infinite; nothing has been changed by it."
 
-# %% ../../nbs/2_lab/23_training.ipynb #ded5b76c
+# %% ../../nbs/2_lab/23_training.ipynb #393e4713
 @contextmanager
 def only_these_learn(weights: list[Tensor], networks: dict[str, nn.Module]) -> Iterator[None]:
     "Freeze all other parameters of the networks for a while."
@@ -339,17 +343,18 @@ def only_these_learn(weights: list[Tensor], networks: dict[str, nn.Module]) -> I
 
 
 @contextmanager
-def unchanged_if_not_finite(networks: dict[str, nn.Module]) -> Iterator[None]:
-    "Put the networks' buffers back, and drop gradients, if a `NonFiniteError` is raised."
+def unless_followed(networks: dict[str, nn.Module]) -> Iterator[threading.Event]:
+    "Drop gradients at the end; put buffers back unless the event that it gives was set: the gradient was followed."
+    followed = threading.Event()
     buffers = [(buffer, buffer.clone()) for network in networks.values() for buffer in network.buffers()]
     try:
-        yield
-    except NonFiniteError:
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        yield followed
+    finally:
+        if not followed.is_set():
+            for buffer, before in buffers:
+                buffer.copy_(before)
         for network in networks.values():
             network.zero_grad()
-        raise
 
 # %% ../../nbs/2_lab/23_training.ipynb #8c58d8fd
 def share(gradients: list[Tensor], parts: dict[str, Tensor], a: Accelerator) -> dict[str, Tensor]:
@@ -413,12 +418,13 @@ def report(run: Run) -> None:
     if run.live is not None:
         run.live.show(plot_log(p.log, run.update.steps, picture), last=p.step == run.update.steps)
 
-# %% ../../nbs/2_lab/23_training.ipynb #4213fa4e
+# %% ../../nbs/2_lab/23_training.ipynb #62e6d92a
 def train_through(run: Run, compile: bool) -> nn.Module:
     "The loop, and the model that it leaves; what goes wrong in it ends with a sentence."
     if compile:
-        for name in run.recipe.compiled:
-            run.recipe.networks[name].compile()
+        recipe = run.recipe
+        for name in (recipe.averaged,) if recipe.compiled is None else recipe.compiled:
+            recipe.networks[name].compile()
     try:
         run.loop()
         return final_model(run)
@@ -489,7 +495,7 @@ def check_sharing(recipe, batch_size: int, accumulate: int, processes: int, trac
         if importlib.util.find_spec(name) is None:
             raise UserError(f"the tracker {name} is not installed. Install it with `pip install {name}`, or leave it out.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #85debe16
+# %% ../../nbs/2_lab/23_training.ipynb #db3a50d8
 def make_accelerator(
     recipe, batch_size: int, accumulate: int, device: str | None, trackers: Sequence[str], out: Path | None,
 ) -> Accelerator:
@@ -500,7 +506,11 @@ def make_accelerator(
     check_sharing(recipe, batch_size, accumulate, int(os.environ.get("WORLD_SIZE", 1)), trackers)
     device = choose_device(device)
     half = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    a = Accelerator(mixed_precision="bf16" if half else "no", cpu=device == "cpu", log_with=list(trackers) or None, project_dir=out)
+    try:
+        a = Accelerator(mixed_precision="bf16" if half else "no", cpu=device == "cpu", log_with=list(trackers) or None, project_dir=out)
+    except ValueError:  # Accelerate decides once in a process
+        raise UserError(f"this process has already trained on another device or in another precision than {device} takes. "
+                        "Restart the kernel, or train in a new process.") from None
     a.init_trackers("genlab", init_kwargs=dict(wandb=dict(dir=str(out), name=Path(out).name)) if out else {})
     return a
 
@@ -511,7 +521,7 @@ def make_equal(module: nn.Module, a: Accelerator) -> None:
         state = [{name: value.cpu() for name, value in module.state_dict().items()} if a.is_main_process else None]
         module.load_state_dict(broadcast_object_list(state)[0])
 
-# %% ../../nbs/2_lab/23_training.ipynb #44d8603c
+# %% ../../nbs/2_lab/23_training.ipynb #1d4d8ef6
 def write_atomically(
     path: str | Path,
     write: Callable[[Path], None],  # writes the file at the path that it is given
@@ -524,11 +534,17 @@ def write_atomically(
         with open(temporary, "rb+") as f:
             os.fsync(f.fileno())
         os.replace(temporary, path)
+        if os.name == "posix":  # the new name has to be on the disk, too
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except BaseException as e:
         temporary.unlink(missing_ok=True)
         if not isinstance(e, OSError | RuntimeError | SafetensorError):  # libraries report a full disk in these ways
             raise
-        reason = (e.strerror if isinstance(e, OSError) else None) or str(e).splitlines()[0]
+        reason = (e.strerror if isinstance(e, OSError) else None) or str(e).strip().splitlines()[0]
         raise OSError(getattr(e, "errno", None) or errno.EIO, reason, str(path)) from e
 
 # %% ../../nbs/2_lab/23_training.ipynb #4e7b7967
@@ -556,14 +572,14 @@ def load_checkpoint(folder: Path) -> dict | None:  # on the CPU; None where ther
         bad = e
     raise UserError(f"{path} is damaged ({bad}). Nothing was changed. Delete this file to {other}, with the same result.")
 
-# %% ../../nbs/2_lab/23_training.ipynb #ae9ed502
+# %% ../../nbs/2_lab/23_training.ipynb #06e21ede
 def as_today(state: dict) -> dict:
     "A checkpoint in today's form; those of the first version had one network and a constant decay."
     if "networks" in state:
         return state
     return dict(
         networks=dict(model=state["model"]), optimizers=dict(model=state["optimizers"][0]), average=state["ema"], grows=False,
-        updates=state["step"], counts=dict.fromkeys(state["sums"], state["summed"]),
+        settings={}, updates=state["step"], counts=dict.fromkeys(state["sums"], state["summed"]),
         **{name: state[name] for name in ("step", "seconds", "log", "sums", "best")})
 
 
@@ -572,8 +588,13 @@ def restore(progress: Progress, state: dict) -> None:
     state = as_today(state)
     if state["networks"].keys() != progress.networks.keys():
         raise ValueError(f"it has the networks {', '.join(state['networks'])}, not {', '.join(progress.networks)}")
+    for name, value in progress.settings.items():
+        if state["settings"].get(name, value) != value:
+            raise ValueError(f"it was begun with {name} {state['settings'][name]}, not {value}")
+    settings = progress.settings
     for name in progress.NUMBERS:
         setattr(progress, name, state[name])
+    progress.settings = settings
     progress.average.multi_avg_fn = averaging(progress.decay, progress.grows)
     progress.average.load_state_dict(state["average"])
     for name, network in progress.networks.items():
@@ -796,12 +817,16 @@ def name_the_module(update: Update, name: str, loss: Callable) -> str:
         where = f"the first output that is not finite is that of {module}"
     return f"{which}: a gradient is NaN or infinite; {where}."
 
-# %% ../../nbs/2_lab/23_training.ipynb #bfef6fb4
+# %% ../../nbs/2_lab/23_training.ipynb #fde53ea3
 class LiveFigure:
     "Shows a figure in a notebook and replaces it in place; does nothing elsewhere."
 
     def __init__(self):
         self.handle = None
+        if "IPython" in sys.modules:
+            import matplotlib.pyplot as plt
+
+            plt.close(plt.figure())  # wakes the notebook's backend, without which a bare Figure is shown as its name
 
     def show(self, fig: Figure, last: bool) -> None:
         if "IPython" not in sys.modules:
