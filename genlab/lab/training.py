@@ -399,7 +399,7 @@ def end_row(run: Run, look: bool, asked: bool) -> bool:  # should the loop stop?
         return asked
     return bool(a.reduce(torch.tensor(float(asked), device=a.device), "sum") > 0)
 
-
+# %% ../../nbs/2_lab/23_training.ipynb #e5f0a1b2
 def report(run: Run) -> None:
     "log.csv and a picture of samples in the run folder, the live figure in a notebook."
     p = run.progress
@@ -436,7 +436,7 @@ def train_through(run: Run, compile: bool) -> nn.Module:
     finally:
         run.accelerator.end_training()
 
-
+# %% ../../nbs/2_lab/23_training.ipynb #e5f0a1b3
 def final_model(run: Run) -> nn.Module:
     "What a reader gets: the average of the weights, at its best moment if there is one; the same in every process."
     recipe, p = run.recipe, run.progress
