@@ -4,7 +4,8 @@
     python benchmarks/side_by_side.py --train images  # one training in this process: prints its seconds a step
 
 A share is what two trainings would have if they divided two cores without loss: twice the fastest time alone for what uses both cores, and
-the fastest time alone for points, for which a second core is no help. Each training is a process of its own, as `genlab train` would be; seconds are those of the loop, without the start.
+the fastest time alone for points, for which a second core is no help. Each training is a process of its own, as `genlab train` would be;
+seconds are those of the loop, without the start.
 `genlab` sets one thread for points and GOMP_SPINCOUNT=1000 for everything (genlab/cli.py, `share_the_cores`).
 """
 
