@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")
-KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
 ERRORS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
     .flatMap(c => (c.outputs ?? []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))"""
 SHOW_SLIDER = """() => { const book = window.jupyterapp.shell.currentWidget.content;
