@@ -315,6 +315,17 @@ def test_a_point_recipe_can_share_its_batch():
     assert progress.updates == 20 and progress.log[-1]["loss"] < progress.log[0]["loss"]
 
 
+def killed_and_continued(make, dies_at: int, folder: Path, **settings) -> tuple[nn.Module, Progress]:
+    "What `fit` gives for a recipe that dies at a step, and is continued with nothing but its run folder."
+    run = create_run(folder / "run", dict(model="game"))
+    recipe = make()
+    recipe.dies_at = dies_at
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(recipe, Points(), batch_size=32, out=run, **settings)
+    torch.rand(7)  # the state of the generator at the kill is of no consequence
+    return fit(make(), Points(), batch_size=32, out=run, **settings)
+
+
 def test_the_best_moment_survives_a_resumption(tmp_path):
     class Falling(Game):
         score = ("quality", "highest")
@@ -329,12 +340,7 @@ def test_the_best_moment_survives_a_resumption(tmp_path):
             return super().step(update, t)
 
     whole, whole_progress = fit(Falling(), Points(), steps=100, batch_size=32, pictures=10)
-    run = create_run(tmp_path / "run", dict(model="game"))
-    recipe = Falling()
-    recipe.dies_at = 75
-    with pytest.raises(RuntimeError, match="killed"):
-        fit(recipe, Points(), steps=100, batch_size=32, pictures=10, out=run, save_every=60)
-    model, progress = fit(Falling(), Points(), steps=100, batch_size=32, pictures=10, out=run, save_every=60)
+    model, progress = killed_and_continued(Falling, 75, tmp_path, steps=100, pictures=10, save_every=60)
     assert whole_progress.best["step"] < 60 and progress.best["step"] == whole_progress.best["step"]
     assert progress.seconds > 0
     torch.testing.assert_close(model.state_dict(), whole.state_dict(), rtol=0, atol=0)
@@ -437,13 +443,7 @@ def test_a_step_that_draws_numbers_itself_resumes_too(tmp_path):
             return {name: self.scale * value for name, value in super().g_loss(x, y).items()}
 
     whole, _ = fit(Drawing(), Points(), steps=60, batch_size=32, pictures=3)
-    run = create_run(tmp_path / "run", dict(model="game"))
-    recipe = Drawing()
-    recipe.dies_at = 33
-    with pytest.raises(RuntimeError, match="killed"):
-        fit(recipe, Points(), steps=60, batch_size=32, pictures=3, out=run, save_every=10)
-    torch.rand(7)  # the state of the generator at the kill is of no consequence
-    pieces, _ = fit(Drawing(), Points(), steps=60, batch_size=32, pictures=3, out=run, save_every=10)
+    pieces, _ = killed_and_continued(Drawing, 33, tmp_path, steps=60, pictures=3, save_every=10)
     torch.testing.assert_close(pieces.state_dict(), whole.state_dict(), rtol=0, atol=0)
 
 
