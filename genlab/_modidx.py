@@ -625,6 +625,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'genlab.lab.training.Update': ('2_lab/training.html#update', 'genlab/lab/training.py'),
                                      'genlab.lab.training.Update.__call__': ( '2_lab/training.html#update.__call__',
                                                                               'genlab/lab/training.py'),
+                                     'genlab.lab.training.Update.__post_init__': ( '2_lab/training.html#update.__post_init__',
+                                                                                   'genlab/lab/training.py'),
                                      'genlab.lab.training.Update.backward': ( '2_lab/training.html#update.backward',
                                                                               'genlab/lab/training.py'),
                                      'genlab.lab.training.Update.step': ('2_lab/training.html#update.step', 'genlab/lab/training.py'),

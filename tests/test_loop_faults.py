@@ -191,10 +191,10 @@ def test_what_a_recipe_froze_stays_frozen():
     recipe = Plain()
     recipe.networks["model"].bias.requires_grad_(False)
     weights = [recipe.model.weight]
-    with only_these_learn(weights, recipe.networks):
+    with only_these_learn(weights, list(recipe.model.parameters())):
         pass
     assert not recipe.model.bias.requires_grad
-    with pytest.raises(ZeroDivisionError), only_these_learn([], recipe.networks):
+    with pytest.raises(ZeroDivisionError), only_these_learn([], list(recipe.model.parameters())):
         assert not recipe.model.weight.requires_grad
         1 / 0  # noqa: B018
     assert recipe.model.weight.requires_grad

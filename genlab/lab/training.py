@@ -55,7 +55,9 @@ def reseed(
 ) -> None:
     "Start PyTorch's random numbers, on every device, at the place that belongs to a shard of an update."
     position = np.random.SeedSequence([seed, count, shard])
-    torch.manual_seed(int(position.generate_state(1, np.uint64)[0] >> 1))
+    everywhere = torch.accelerator.is_available()  # without a GPU, torch.manual_seed takes 80 times as long for the same
+    seed_all = torch.manual_seed if everywhere else torch.default_generator.manual_seed
+    seed_all(int(position.generate_state(1, np.uint64)[0] >> 1))
 
 # %% ../../nbs/2_lab/23_training.ipynb #f051f3c1
 class Recipe:
@@ -182,6 +184,10 @@ class Update:
     seed: int
     done: int = 0               # updates of this step so far
 
+    def __post_init__(self):
+        "Collects the parameters of all networks, once: walking through modules takes longer than one thinks."
+        self.parameters = [w for network in self.recipe.networks.values() for w in network.parameters()]
+
     @property
     def step(self) -> int:
         "The number of this step, from 0: for what happens in every fourth one."
@@ -215,7 +221,7 @@ def __call__(self: Update, name: str, loss: Callable) -> dict[str, Tensor]:
     optimizer = recipe.optimizers[name]
     weights = [w for group in optimizer.param_groups for w in group["params"]]
     recipe.schedule(name, self.progress.step / self.steps)
-    with unless_followed(recipe.networks) as followed, only_these_learn(weights, recipe.networks):
+    with unless_followed(weights, recipe.networks) as followed, only_these_learn(weights, self.parameters):
         parts = self.backward(loss)
         gradients = [w.grad for w in weights if w.grad is not None]
         parts = share(gradients, parts, self.accelerator)
@@ -329,10 +335,10 @@ class NonFiniteError(ArithmeticError):
 
 # %% ../../nbs/2_lab/23_training.ipynb #393e4713
 @contextmanager
-def only_these_learn(weights: list[Tensor], networks: dict[str, nn.Module]) -> Iterator[None]:
-    "Freeze all other parameters of the networks for a while."
+def only_these_learn(weights: list[Tensor], parameters: list[Tensor]) -> Iterator[None]:
+    "Freeze all other parameters for a while."
     chosen = {id(w) for w in weights}
-    others = [w for network in networks.values() for w in network.parameters() if w.requires_grad and id(w) not in chosen]
+    others = [w for w in parameters if w.requires_grad and id(w) not in chosen]
     for w in others:
         w.requires_grad_(False)
     try:
@@ -343,8 +349,8 @@ def only_these_learn(weights: list[Tensor], networks: dict[str, nn.Module]) -> I
 
 
 @contextmanager
-def unless_followed(networks: dict[str, nn.Module]) -> Iterator[threading.Event]:
-    "Drop gradients at the end; put buffers back unless the event that it gives was set: the gradient was followed."
+def unless_followed(weights: list[Tensor], networks: dict[str, nn.Module]) -> Iterator[threading.Event]:
+    "Drop the weights' gradients at the end; put buffers back unless the event that it gives was set: the gradient was followed."
     followed = threading.Event()
     buffers = [(buffer, buffer.clone()) for network in networks.values() for buffer in network.buffers()]
     try:
@@ -353,8 +359,8 @@ def unless_followed(networks: dict[str, nn.Module]) -> Iterator[threading.Event]
         if not followed.is_set():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        for network in networks.values():
-            network.zero_grad()
+        for w in weights:
+            w.grad = None
 
 # %% ../../nbs/2_lab/23_training.ipynb #8c58d8fd
 def share(gradients: list[Tensor], parts: dict[str, Tensor], a: Accelerator) -> dict[str, Tensor]:
