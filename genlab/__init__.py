@@ -3,8 +3,10 @@
 - `genlab.cli`: The command line: genlab train, sample, evaluate, list."""
 
 import functools
+import math
 import os
 from types import SimpleNamespace
+from typing import Annotated, NamedTuple
 
 __all__ = ["UserError", "budget", "exercise"]
 
@@ -13,6 +15,35 @@ BUDGETS = ("smoke", "laptop", "gpu")
 
 class UserError(ValueError):
     "Something that the user can put right. Its message says what was wrong, what was expected and what to do."
+
+
+class Range(NamedTuple):
+    "Stands in a setting's type, and limits a number or the length of a tuple: `Annotated[int, Range(1, 8)]`."
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False   # must it be above `low`, not equal to it?
+    high_open: bool = False  # and below `high`?
+
+    def holds(self, x: float) -> bool:
+        above = x > self.low if self.low_open else x >= self.low
+        below = x < self.high if self.high_open else x <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.low_open else 'at least'} {self.low:,}" if self.low > -math.inf else ""
+        high = f"{'below' if self.high_open else 'at most'} {self.high:,}" if self.high < math.inf else ""
+        return " and ".join(limit for limit in (low, high) if limit)
+
+
+Positive = Annotated[int, Range(1, 10**9)]              # steps, samples
+NotNegative = Annotated[int, Range(0, 10**9)]
+Size = Annotated[int, Range(1, 2**16)]                  # a width, a number of layers, heads or codes
+Sizes = Annotated[tuple[Size, ...], Range(1, 32)]       # a width for each level
+Seed = Annotated[int, Range(0, 2**40 - 1)]
+PositiveFloat = Annotated[float, Range(0, low_open=True)]
+NotNegativeFloat = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1, high_open=True)]   # a dropout, a decay
 
 
 def budget_name() -> str:  # "smoke", "laptop" or "gpu"

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['jacobian_log_det', 'inverse_error', 'Compose', 'Affine', 'Coupling', 'ActNorm', 'LULinear', 'Flow', 'point_transform',
-           'exploded', 'FlowRecipe', 'PointFlow', 'PointFlowConfig', 'PointFlowRecipe']
+           'exploded', 'FlowRecipe', 'PointFlow', 'TemperatureKnobs', 'PointFlowConfig', 'PointFlowRecipe']
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #85d7c48b
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .. import UserError
-from ..lab.training import Recipe
+from .. import NotNegative, Positive, Range, UserError
+from ..lab.training import Model, Recipe, TrainingConfig
 from ..points.colored_pi import SIZE, PiData, points_to_image
 from ..points.vae import PointRecipe, log_normal, mlp
 
@@ -189,12 +190,13 @@ class LULinear(nn.Module):
         return flat.view(z.shape[1], len(z), *z.shape[2:]).transpose(0, 1), -self.log_det(z)
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #30276702
-class Flow(nn.Module):
+class Flow(Model):
     "An invertible network and the standard normal: `forward(x, y)` is the loss, in nats per sample."
 
     def __init__(self, transform: nn.Module, shape: tuple[int, ...]):  # of one sample; of one z
         super().__init__()
-        self.transform, self.shape = transform, tuple(shape)
+        self.transform = transform
+        self.shape = tuple(shape)
 
     def parts(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # log N(z), log_det; (B,) each
         "The two addends of log p(x). Half precision would not be undone exactly, so flows don't use it."
@@ -210,8 +212,6 @@ class Flow(nn.Module):
         "The negative log-likelihood: what the base says, and the volume."
         base, volume = (-part.mean() for part in self.parts(x, y))
         return dict(loss=base + volume, base=base, volume=volume)
-
-    forward = loss
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #38908b10
 @patch
@@ -293,8 +293,6 @@ class PointFlow(Flow):
         "The negative log-likelihood of a place in each point's cell."
         return super().loss(self.dequantise(x), y)
 
-    forward = loss
-
 # %% ../../nbs/7_flow/70_couplings.ipynb #e8d6703d
 @patch
 def sample(self: PointFlow, n: int, y: Tensor | None = None, **knobs) -> Tensor:  # (n, 5); knobs: generator, temperature
@@ -303,26 +301,33 @@ def sample(self: PointFlow, n: int, y: Tensor | None = None, **knobs) -> Tensor:
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #a0833f80
 @dataclass
-class PointFlowConfig:
+class TemperatureKnobs:
+    "How samples of a flow are steered."
+
+    temperature: Annotated[float, Range(0, 100)] = 1.0
+    "factor on the noise: below 1 likelier samples, less different from each other"
+
+
+@dataclass
+class PointFlowConfig(TrainingConfig):
     "A flow of single points with affine couplings (chapter 70_couplings)."
 
-    layers: int = 12
+    layers: Positive = 12
     "rounds of activation norm, linear layer and coupling"
-    hidden: int = 128
+    hidden: Positive = 128
     "width of the couplings' networks"
-    depth: int = 2
+    depth: NotNegative = 2
     "hidden layers of the couplings' networks"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 256
+    batch_size: Positive = 256
     "points per step"
-    steps: int = 3_000
-    "steps of training"
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #b18f473f
 class PointFlowRecipe(FlowRecipe, PointRecipe):
     "One training step of a point flow, pictures and yardsticks."
 
+    Model = PointFlow
+    Config = PointFlowConfig
+    Knobs = TemperatureKnobs
     budgets = dict(smoke=dict(steps=150, layers=4, hidden=64), laptop=dict(), gpu=dict(steps=20_000))
     score = ("nll", "lowest")
 
@@ -334,8 +339,8 @@ class PointFlowRecipe(FlowRecipe, PointRecipe):
         self.held = pi.points[held_out]
         super().__init__(self.build(config).start(self.data), config.lr)
 
-    @staticmethod
-    def build(c: PointFlowConfig) -> PointFlow:
+    @classmethod
+    def build(cls, c: PointFlowConfig) -> PointFlow:
         return PointFlow(point_transform(5, Affine, c.layers, c.hidden, c.depth))
 
     def validate(self, model: PointFlow) -> dict[str, float]:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .. import NotNegative, Positive
 from .couplings import ActNorm, Affine, Compose, LULinear
 from .realnvp import Channels, ImageCoupling, ImageFlow, ImageFlowRecipe, Logit, MultiScale, Squeeze, check_levels
+from ..lab.training import TrainingConfig, with_settings_of
 
 # %% ../../nbs/7_flow/72_glow.ipynb #1c12aa65
 def glow_step(channels: int, width: int = 32, blocks: int = 1, context_dim: int = 0) -> list[nn.Module]:
@@ -56,49 +58,36 @@ class Glow(ImageFlow):
     def __init__(
         self,
         shape: tuple[int, int, int],  # of an image, (C, H, W)
-        n_labels: int = 0,
-        rounds: int = 4,              # Glow steps at each level
-        width: int = 48,
-        blocks: int = 1,
-        levels: int = 2,
-        recompute: bool = False,
+        n_labels: NotNegative = 0,    # labels of the data that the flow is conditioned on; 0: none
+        rounds: Positive = 4,         # Glow steps at each level
+        width: Positive = 48,         # channels of the couplings' networks
+        blocks: NotNegative = 1,      # residual blocks of the couplings' networks
+        levels: Positive = 2,         # how often the image is squeezed
+        recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
         check_levels(shape, levels)
         channels = [4 * shape[0] * 2**i for i in range(levels)]  # after each squeeze
-        stages = [Compose(Squeeze(), *[layer for _ in range(rounds) for layer in glow_step(c, width, blocks, n_labels)], recompute=recompute) for c in channels]
+        steps = [[layer for _ in range(rounds) for layer in glow_step(c, width, blocks, n_labels)] for c in channels]
+        stages = [Compose(Squeeze(), *layers, recompute=recompute) for layers in steps]
         priors = [LearnedPrior(c // 2, c // 2, n_labels) for c in channels[:-1]] + [LearnedPrior(channels[-1], 0, n_labels)]
         super().__init__(shape, Compose(Logit(), MultiScale(shape, stages, priors)), (math.prod(shape),), n_labels)
 
 # %% ../../nbs/7_flow/72_glow.ipynb #0581a550
+@with_settings_of(Glow)
 @dataclass
-class GlowConfig:
+class GlowConfig(TrainingConfig):
     "A multi-scale flow of images with 1x1 convolutions and learned priors (chapter 72_glow)."
 
-    n_labels: int = 0
-    "labels of the data that the flow is conditioned on; 0: none"
-    rounds: int = 4
-    "Glow steps at each level"
-    width: int = 48
-    "channels of the couplings' networks"
-    blocks: int = 1
-    "residual blocks of the couplings' networks"
-    levels: int = 2
-    "how often the image is squeezed"
-    recompute: bool = False
-    "activations are computed again for the gradient: less memory, more time"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 64
+    batch_size: Positive = 64
     "images per step"
-    steps: int = 1_200
+    steps: Positive = 1_200
     "steps of training"
 
 # %% ../../nbs/7_flow/72_glow.ipynb #af2347f0
 class GlowRecipe(ImageFlowRecipe):
     "Trains a `Glow`."
 
-    budgets = dict(smoke=dict(steps=40, rounds=1, width=16), laptop=dict(), gpu=dict(steps=20_000, rounds=16, width=128, blocks=2, batch_size=128))
-
-    @staticmethod
-    def build(c: GlowConfig, shape: tuple[int, int, int]) -> Glow:
-        return Glow(shape, c.n_labels, c.rounds, c.width, c.blocks, c.levels, c.recompute)
+    Model = Glow
+    Config = GlowConfig
+    budgets = dict(smoke=dict(steps=40, rounds=1, width=16), laptop=dict(),
+                   gpu=dict(steps=20_000, rounds=16, width=128, blocks=2, batch_size=128))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['dequantise', 'Logit', 'Squeeze', 'Channels', 'Checkerboard', 'ConvNet', 'ImageCoupling', 'MultiScale', 'check_levels',
-           'image_transform', 'ImageFlow', 'Dequantiser', 'RealNVP', 'RealNVPConfig', 'ImageFlowRecipe',
+           'image_transform', 'ImageFlow', 'Dequantiser', 'RealNVP', 'RealNVPConfig', 'FlowKnobs', 'ImageFlowRecipe',
            'RealNVPRecipe']
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #cc6efb1c
@@ -17,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from .. import UserError
-from .couplings import ActNorm, Affine, Compose, Flow, FlowRecipe, inverse_error
+from .. import NotNegative, Positive, UserError
+from .couplings import ActNorm, Affine, Compose, Flow, FlowRecipe, TemperatureKnobs, inverse_error
 from ..lab.images import ImageSet, to_float
 from ..lab.metrics import bits_per_dim
-from ..lab.pictures import MeasuredRecipe
+from ..lab.pictures import LabelKnobs, MeasuredRecipe
+from ..lab.training import TrainingConfig, with_settings_of
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #305574d4
 def dequantise(
@@ -274,7 +274,7 @@ def _to_images(u: Tensor) -> Tensor:  # in [0, 1), or beside it -> the middles o
     return to_float((u * 256).floor().clamp(0, 255).to(torch.uint8))
 
 
-class ImageFlow(Flow, PyTorchModelHubMixin, library_name="genlab"):
+class ImageFlow(Flow):
     "A flow of images: the loss is dequantisation's bound on the discrete image, in nats (bits: / (D log 2))."
 
     def __init__(
@@ -286,7 +286,9 @@ class ImageFlow(Flow, PyTorchModelHubMixin, library_name="genlab"):
         dequantiser: nn.Module | None = None,  # (x, context) -> noise, log q(noise|x); uniform noise without
     ):
         super().__init__(transform, z_shape)
-        self.image_shape, self.n_labels, self.dequantiser = tuple(image_shape), n_labels, dequantiser
+        self.image_shape = tuple(image_shape)
+        self.n_labels = n_labels
+        self.dequantiser = dequantiser
 
     def context(self, y: Tensor | None) -> Tensor | None:  # classes (B,) or attributes (B, n_labels) -> float (B, n_labels)
         "The labels as the couplings take them."
@@ -336,12 +338,6 @@ def loss(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tenso
     "The bound's negative, and its two parts."
     base, volume = (-part.mean() for part in self.pieces(x, y))
     return dict(loss=base + volume, base=base, volume=volume)
-
-
-@patch
-def forward(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    "What is trained: the loss."
-    return self.loss(x, y)
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #b419cd59
 @patch
@@ -406,14 +402,14 @@ class RealNVP(ImageFlow):
     def __init__(
         self,
         shape: tuple[int, int, int],      # of an image, (C, H, W)
-        n_labels: int = 0,
-        couplings: int = 3,
-        width: int = 32,
-        blocks: int = 2,
-        levels: int = 2,
-        multi_scale: bool = True,
-        dequantisation: Literal["uniform", "variational"] = "uniform",
-        recompute: bool = False,
+        n_labels: NotNegative = 0,    # labels of the data that the flow is conditioned on; 0: none
+        couplings: Positive = 3,      # with checkerboards, and again with channels, at each level
+        width: Positive = 32,         # channels of the couplings' networks
+        blocks: NotNegative = 2,      # residual blocks of the couplings' networks
+        levels: Positive = 2,         # how often the image is squeezed
+        multi_scale: bool = True,     # half of the numbers leave at each level; without, as many couplings on the whole image
+        dequantisation: Literal["uniform", "variational"] = "uniform",  # noise in the cells of the grey levels
+        recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
         if dequantisation not in ("uniform", "variational"):
             raise UserError(f"dequantisation is {dequantisation!r}, and can be uniform or variational.")
@@ -422,37 +418,26 @@ class RealNVP(ImageFlow):
         super().__init__(shape, transform, (math.prod(shape),), n_labels, dequantiser)
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #95b4b20a
+@with_settings_of(RealNVP)
 @dataclass
-class RealNVPConfig:
+class RealNVPConfig(TrainingConfig):
     "A multi-scale flow of images with affine couplings (chapter 71_realnvp)."
 
-    n_labels: int = 0
-    "labels of the data that the flow is conditioned on; 0: none"
-    couplings: int = 3
-    "couplings with checkerboards, and again with channels, at each level"
-    width: int = 32
-    "channels of the couplings' networks"
-    blocks: int = 2
-    "residual blocks of the couplings' networks"
-    levels: int = 2
-    "how often the image is squeezed"
-    multi_scale: bool = True
-    "half of the numbers leave at each level; without, the same number of couplings on the whole image"
-    dequantisation: Literal["uniform", "variational"] = "uniform"
-    "noise in the cells of the grey levels"
-    recompute: bool = False
-    "activations are computed again for the gradient: less memory, more time"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 64
+    batch_size: Positive = 64
     "images per step"
-    steps: int = 1_200
+    steps: Positive = 1_200
     "steps of training"
+
+
+@dataclass
+class FlowKnobs(TemperatureKnobs, LabelKnobs):
+    "How samples of a flow of images are steered."
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #db2db623
 class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
-    "One training step of a flow of images; keeps the weights with the fewest bits on held-out images. Subclasses have `build`."
+    "One training step of a flow of images; keeps the weights with the fewest bits on held-out images."
 
+    Knobs = FlowKnobs
     score = ("bits_per_dim", "lowest")
     draws = 16                # k of the importance weighted bound
 
@@ -510,8 +495,7 @@ def likelihood(self: ImageFlowRecipe, model: ImageFlow, seed: int) -> dict[str, 
 class RealNVPRecipe(ImageFlowRecipe):
     "Trains a `RealNVP`."
 
-    budgets = dict(smoke=dict(steps=40, couplings=1, width=16, blocks=1), laptop=dict(), gpu=dict(steps=20_000, width=96, blocks=4, batch_size=128))
-
-    @staticmethod
-    def build(c: RealNVPConfig, shape: tuple[int, int, int]) -> RealNVP:
-        return RealNVP(shape, c.n_labels, c.couplings, c.width, c.blocks, c.levels, c.multi_scale, c.dequantisation, c.recompute)
+    Model = RealNVP
+    Config = RealNVPConfig
+    budgets = dict(smoke=dict(steps=40, couplings=1, width=16, blocks=1), laptop=dict(),
+                   gpu=dict(steps=20_000, width=96, blocks=4, batch_size=128))

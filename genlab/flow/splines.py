@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import UserError
+from .. import NotNegative, Positive, PositiveFloat, UserError
 from .couplings import ActNorm, Affine, Compose, LULinear, PointFlow, PointFlowRecipe, point_transform
 from .realnvp import ImageFlow, ImageFlowRecipe, image_transform
+from ..lab.training import TrainingConfig, with_settings_of
 
 # %% ../../nbs/7_flow/73_splines.ipynb #1730d378
 def rational_quadratic(
@@ -211,26 +212,24 @@ def waves(self: Autoregressive, x: Tensor) -> Tensor:  # (B, D) -> (B, D (1 + 2 
 
 # %% ../../nbs/7_flow/73_splines.ipynb #73beb950
 @dataclass
-class SplinePointFlowConfig:
+class SplinePointFlowConfig(TrainingConfig):
     "A flow of the coloured pi's points with splines (chapter 73_splines)."
 
     transform: Literal["affine", "spline", "autoregressive"] = "autoregressive"
     "couplings with affine maps or splines, or an autoregressive spline for the place and then the colour given the place"
-    layers: int = 2
+    layers: Positive = 2
     "autoregressive layers for the place, or rounds of coupling (the chapter takes 8 of those)"
-    hidden: int = 128
+    hidden: Positive = 128
     "width of the networks"
-    depth: int = 2
+    depth: NotNegative = 2
     "hidden layers of the networks"
-    bins: int = 16
+    bins: Positive = 16
     "pieces of a spline"
-    octaves: int = 2
+    octaves: NotNegative = 2
     "sines and cosines of each number that an autoregressive layer sees beside it"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 256
+    batch_size: Positive = 256
     "points per step"
-    steps: int = 5_000
+    steps: Positive = 5_000
     "steps of training"
 
 # %% ../../nbs/7_flow/73_splines.ipynb #ef66f7ce
@@ -250,10 +249,11 @@ def pi_transform(c: SplinePointFlowConfig) -> nn.Module:
 class SplinePointFlowRecipe(PointFlowRecipe):
     "Trains a flow of the coloured pi's points; the most likely weights on held-out points are kept."
 
+    Config = SplinePointFlowConfig
     budgets = dict(smoke=dict(steps=150, hidden=48), laptop=dict(), gpu=dict())
 
-    @staticmethod
-    def build(c: SplinePointFlowConfig) -> PointFlow:
+    @classmethod
+    def build(cls, c: SplinePointFlowConfig) -> PointFlow:
         return PointFlow(pi_transform(c))
 
 # %% ../../nbs/7_flow/73_splines.ipynb #77725409
@@ -263,48 +263,36 @@ class SplineFlow(ImageFlow):
     def __init__(
         self,
         shape: tuple[int, int, int],  # of an image, (C, H, W)
-        n_labels: int = 0,
-        couplings: int = 3, width: int = 32, blocks: int = 2, levels: int = 2,
-        bins: int = 8,
-        bound: float = 4.0,           # the splines' range
-        recompute: bool = False,
+        n_labels: NotNegative = 0,    # labels of the data that the flow is conditioned on; 0: none
+        couplings: Positive = 2,      # with checkerboards, and again with channels, at each level
+        width: Positive = 32,         # channels of the couplings' networks
+        blocks: NotNegative = 2,      # residual blocks of the couplings' networks
+        levels: Positive = 2,         # how often the image is squeezed
+        bins: Positive = 8,           # pieces of a spline
+        bound: PositiveFloat = 4.0,   # the splines' range
+        recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
         transform = image_transform(shape, lambda: RationalQuadratic(bins, bound), couplings, width, blocks, levels, n_labels, recompute)
         super().__init__(shape, transform, (math.prod(shape),), n_labels)
 
 # %% ../../nbs/7_flow/73_splines.ipynb #7345caed
+@with_settings_of(SplineFlow)
 @dataclass
-class SplineFlowConfig:
+class SplineFlowConfig(TrainingConfig):
     "A multi-scale flow of images with spline couplings (chapter 73_splines)."
 
-    n_labels: int = 0
-    "labels of the data that the flow is conditioned on; 0: none"
-    couplings: int = 2
-    "couplings with checkerboards, and again with channels, at each level"
-    width: int = 32
-    "channels of the couplings' networks"
-    blocks: int = 2
-    "residual blocks of the couplings' networks"
-    levels: int = 2
-    "how often the image is squeezed"
-    bins: int = 8
-    "pieces of a spline"
-    recompute: bool = False
-    "activations are computed again for the gradient: less memory, more time"
-    lr: float = 1e-3
+    lr: PositiveFloat = 1e-3
     "peak learning rate of AdamW"
-    batch_size: int = 64
+    batch_size: Positive = 64
     "images per step"
-    steps: int = 600
+    steps: Positive = 600
     "steps of training"
 
 # %% ../../nbs/7_flow/73_splines.ipynb #498b3bda
 class SplineFlowRecipe(ImageFlowRecipe):
     "Trains a `SplineFlow`."
 
+    Model = SplineFlow
+    Config = SplineFlowConfig
     budgets = dict(smoke=dict(steps=40, couplings=1, width=16, blocks=1), laptop=dict(),
                    gpu=dict(steps=20_000, couplings=3, width=96, blocks=4, batch_size=128))
-
-    @staticmethod
-    def build(c: SplineFlowConfig, shape: tuple[int, int, int]) -> SplineFlow:
-        return SplineFlow(shape, c.n_labels, c.couplings, c.width, c.blocks, c.levels, c.bins, recompute=c.recompute)

@@ -4,21 +4,23 @@
 
 # %% auto #0
 __all__ = ['LIMIT', 'Patches', 'CausalLayer', 'CausalBlock', 'plain_way', 'piecewise_way', 'TarFlow', 'TarFlowConfig',
-           'check_labels', 'TarFlowRecipe']
+           'TarFlowKnobs', 'check_labels', 'TarFlowRecipe']
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #8c46324e
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import UserError
+from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Range, Share, Size, UserError
 from .couplings import Compose
-from .realnvp import ImageFlow, ImageFlowRecipe, dequantise
+from .realnvp import FlowKnobs, ImageFlow, ImageFlowRecipe, dequantise
 from ..lab.images import ImageSet
+from ..lab.training import TrainingConfig, with_settings_of
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #0bf4c8ad
 class Patches(nn.Module):
@@ -187,15 +189,15 @@ class TarFlow(ImageFlow):
     def __init__(
         self,
         shape: tuple[int, int, int],  # of an image, (C, H, W)
-        patch: int = 4,               # pixels each way
-        channels: int = 128,          # width of the transformers
-        blocks: int = 4,              # flows one after the other
-        layers: int = 4,              # of the transformer in each
-        heads: int = 4,
-        n_labels: int = 0,            # classes; 0: a model without labels
-        noise: float = 0.0,           # sigma of Gaussian noise on images in [-1, 1]; 0: uniform noise within the grey levels
-        label_dropout: float = 0.1,   # share of labels that are left out in training, for guidance
-        recompute: bool = False,      # compute activations again for the gradient: less memory, more time
+        patch: Positive = 4,          # pixels (in each direction) that make a token
+        channels: Size = 64,          # width of the transformers
+        blocks: Size = 4,             # flows, in alternating order
+        layers: Size = 2,             # layers of the transformer in each flow
+        heads: Size = 4,              # heads of the attention
+        n_labels: NotNegative = 10,   # classes of the data; 0: a model without labels
+        noise: NotNegativeFloat = 0.1,  # Gaussian noise on images in [-1, 1], taken away from samples; 0: uniform noise within the grey levels
+        label_dropout: Share = 0.1,   # share of labels that are left out in training, for guidance
+        recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
         patches = Patches(shape, patch)
         if blocks < 1:
@@ -204,7 +206,8 @@ class TarFlow(ImageFlow):
             raise UserError(f"noise is {noise}; it is a standard deviation, 0 or more (0.05 to 0.1 are usual).")
         flows = [CausalBlock(*patches.map, patches.shape[1], channels, layers, heads, n_labels, backwards=i % 2 == 1) for i in range(blocks)]
         super().__init__(tuple(shape), Compose(patches, *flows, recompute=recompute), patches.shape, n_labels)
-        self.sigma, self.label_dropout = noise, label_dropout
+        self.sigma = noise
+        self.label_dropout = label_dropout
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #cf456de3
 @patch
@@ -236,12 +239,6 @@ def loss(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]
     base, volume = (-part.mean() for part in self.parts(self.perturb(x), self.context(y)))
     volume = volume + x[0].numel() * math.log(256)
     return dict(loss=base + volume, base=base, volume=volume)
-
-
-@patch
-def forward(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    "What is trained (chapter 23): the loss."
-    return self.loss(x, y)
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #f85ed633
 @patch
@@ -301,32 +298,23 @@ def sample(
     return (u * 256).floor().clamp(0, 255) / 127.5 - 1
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #69190dec
+@with_settings_of(TarFlow)
 @dataclass
-class TarFlowConfig:
+class TarFlowConfig(TrainingConfig):
     "A transformer flow of images (chapter 74_tarflow)."
 
-    patch: int = 4
-    "pixels (in each direction) that make a token"
-    channels: int = 64
-    "width of the transformers"
-    blocks: int = 4
-    "flows, in alternating order"
-    layers: int = 2
-    "layers of the transformer in each flow"
-    n_labels: int = 10
-    "classes of the data; 0: a model without labels"
-    label_dropout: float = 0.1
-    "share of labels that are left out in training, for guidance"
-    noise: float = 0.1
-    "Gaussian noise on images in [-1, 1], taken away from samples; 0: uniform noise within the grey levels, for bits per dimension"
-    recompute: bool = False
-    "activations are computed again for the gradient: less memory, more time"
-    lr: float = 5e-3
+    lr: PositiveFloat = 5e-3
     "peak learning rate of AdamW"
-    batch_size: int = 32
+    batch_size: Positive = 32
     "images per step"
-    steps: int = 3_000
-    "steps of training"
+
+
+@dataclass
+class TarFlowKnobs(FlowKnobs):
+    "How samples of a TarFlow are steered."
+
+    guidance: Annotated[float, Range(0, 100)] = 1.0
+    "1 is none, above it the label is exaggerated"
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #dfff07fd
 def check_labels(n_labels: int, data: ImageSet) -> None:
@@ -342,6 +330,9 @@ def check_labels(n_labels: int, data: ImageSet) -> None:
 class TarFlowRecipe(ImageFlowRecipe):
     "Trains a `TarFlow`; keeps the weights with the lowest loss on held-out images."
 
+    Model = TarFlow
+    Config = TarFlowConfig
+    Knobs = TarFlowKnobs
     budgets = dict(smoke=dict(steps=40, channels=32, layers=1), laptop=dict(),
                    gpu=dict(steps=30_000, channels=128, layers=4, batch_size=256, lr=1e-3))
 
@@ -349,11 +340,6 @@ class TarFlowRecipe(ImageFlowRecipe):
         check_labels(config.n_labels, data["train"])
         super().__init__(config, data)
         self.score = ("bits_per_dim" if config.noise == 0 else "loss", "lowest")  # with Gaussian noise the loss is no bound
-
-    @staticmethod
-    def build(c: TarFlowConfig, shape: tuple[int, int, int]) -> TarFlow:
-        return TarFlow(shape, c.patch, c.channels, c.blocks, c.layers, n_labels=c.n_labels, noise=c.noise,
-                       label_dropout=c.label_dropout, recompute=c.recompute)
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #ebed3e4c
 @patch

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['TRACKERS', 'batch_index', 'reseed', 'Recipe', 'averaging', 'make_average', 'Progress', 'Update', 'Run', 'fit',
            'NonFiniteError', 'only_these_learn', 'unless_followed', 'share', 'validate', 'end_row', 'report',
-           'train_through', 'final_model', 'check_recipe', 'choose_device', 'check_sharing', 'make_accelerator',
-           'make_equal', 'write_atomically', 'save_checkpoint', 'load_checkpoint', 'as_today', 'restore',
-           'continue_from', 'create_run', 'read_run', 'save_weights', 'load_weights', 'plot_curve', 'curve_names',
-           'plot_log', 'animate', 'peak_memory_mb', 'versions', 'write_metrics', 'note_interrupt', 'first_nonfinite',
-           'name_the_module', 'LiveFigure', 'keep_memory']
+           'train_through', 'final_model', 'check_recipe', 'check_finite', 'Model', 'with_settings_of', 'build_model',
+           'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings', 'load_run', 'choose_device',
+           'check_sharing', 'make_accelerator', 'make_equal', 'write_atomically', 'save_checkpoint', 'load_checkpoint',
+           'as_today', 'restore', 'continue_from', 'create_run', 'read_run', 'save_weights', 'load_weights',
+           'plot_curve', 'curve_names', 'plot_log', 'animate', 'peak_memory_mb', 'versions', 'write_metrics',
+           'note_interrupt', 'first_nonfinite', 'name_the_module', 'LiveFigure', 'keep_memory']
 
 # %% ../../nbs/2_lab/23_training.ipynb #d5418c87
 import math
@@ -469,6 +470,166 @@ def check_recipe(recipe) -> None:
         if any(id(w) not in known for group in optimizer.param_groups for w in group["params"]):
             raise UserError(f"the optimizer {name!r} of {who} holds a parameter that is in none of its networks, so no checkpoint "
                             "would save it. Put its module into `networks`, or into one of them.")
+
+# %% ../../nbs/2_lab/23_training.ipynb #3de536af
+import dataclasses
+import inspect
+from typing import Annotated, Any, Literal
+
+from fastcore.docments import docments
+from huggingface_hub import PyTorchModelHubMixin
+from typing_extensions import Doc
+
+from .. import BUDGETS, Positive, PositiveFloat, Seed, Share
+from ..workshop.runs import validated
+
+# %% ../../nbs/2_lab/23_training.ipynb #755d26ed
+def check_finite(model: nn.Module, where: str | Path) -> nn.Module:  # the same model
+    "Raise a UserError if a weight is NaN or infinite: such a model makes nothing, and yardsticks may call it perfect."
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{where} holds weights that are NaN or infinite ({name}). Train again, or take a sound copy.")
+    return model
+
+
+class Model(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
+    "A model of parts 2 and up: `loss(x, y)` is what is trained; `save_pretrained` and `from_pretrained` store it."
+
+    @property
+    def device(self) -> torch.device:
+        "Where its parameters are."
+        return next(self.parameters()).device
+
+    def forward(self, *batch: Tensor, **settings) -> dict[str, Tensor]:
+        "What the loop calls: the loss."
+        return self.loss(*batch, **settings)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **kwargs) -> "Model":
+        "A stored model, from a folder or the hub. Raises UserError if settings or weights are another model's, or not finite."
+        config = Path(folder) / "config.json"
+        try:
+            given = set(json.loads(config.read_text(encoding="utf-8"))) if config.is_file() else set()
+            if unknown := given - set(inspect.signature(cls).parameters):
+                raise ValueError(f"config.json has settings that it doesn't know: {', '.join(sorted(unknown))}")
+            model = super().from_pretrained(folder, strict=True, **kwargs)
+        except (RuntimeError, TypeError, ValueError, KeyError, OSError, SafetensorError) as e:
+            reason = str(e).strip().splitlines()[-1].strip()
+            raise UserError(f"{folder} does not hold a {cls.__name__}: {reason}") from None
+        return check_finite(model, folder)
+
+# %% ../../nbs/2_lab/23_training.ipynb #dc572800
+def with_settings_of(
+    model: type[nn.Module],
+    but: Sequence[str] = (),  # arguments with a default that are no settings: the data say what they are
+) -> Callable[[type], type]:
+    "Class decorator: a config dataclass gets the settings of a model in front of its own fields, comments as their help."
+    said = docments(model.__init__)
+    given = [p for p in inspect.signature(model).parameters.values() if p.default is not p.empty and p.name not in but]
+    fields = [(p.name, Annotated[p.annotation, Doc(said[p.name] or "")], dataclasses.field(default=p.default)) for p in given]
+    settings = dataclasses.make_dataclass(f"{model.__name__}Settings", fields)
+
+    def add(config: type) -> type:
+        names = dict(__doc__=config.__doc__, __module__=config.__module__)
+        return dataclasses.dataclass(type(config.__name__, (config, settings), names))
+
+    return add
+
+
+def build_model(model: type[nn.Module], config, **facts) -> nn.Module:  # facts: what it has to know of its data
+    "A model from a config, each setting by its name."
+    settings = {f.name for f in dataclasses.fields(config)} & inspect.signature(model).parameters.keys()
+    return model(**facts, **{name: getattr(config, name) for name in settings})
+
+# %% ../../nbs/2_lab/23_training.ipynb #6b2019e1
+@dataclass
+class TrainingConfig:
+    "What every training has beside its model's settings."
+
+    lr: PositiveFloat = 2e-3
+    "peak learning rate of AdamW"
+    batch_size: Positive = 128
+    "samples per step"
+    steps: Positive = 3_000
+    "steps of training"
+
+# %% ../../nbs/2_lab/23_training.ipynb #c774bbf0
+@dataclass
+class RunOptions:
+    "What every training has beside its model's settings."
+
+    budget: Literal[BUDGETS] | None = None
+    """size of the run, smoke (seconds), laptop (minutes) or gpu: the defaults of the model's settings.
+    Default: GENLAB_BUDGET; without it gpu where CUDA is there, else laptop"""
+    seed: Seed = 0
+    "of the weights, the noise and the order of the data"
+    trackers: tuple[Literal[TRACKERS], ...] = ()
+    "where the log goes beside log.csv; each has to be installed"
+    device: Literal["cpu", "cuda", "mps"] | None = None
+    "where the run is trained and measured. Default: cuda where it is there, else cpu"
+    pictures: Positive = 20
+    "looks on the way: pictures of samples, and numbers on held-out data"
+    ema: Share | None = None
+    "decay of the average of the weights; it grows into this value. Default: the model's own, mostly 0.99"
+    accumulate: Positive = 1
+    "shards of a batch that a process does one after the other: less memory, the same step"
+    compile: bool = False
+    "torch.compile: worth its half a minute for long runs on a GPU"
+
+# %% ../../nbs/2_lab/23_training.ipynb #e1c43c1f
+def plain(value):
+    "Paths and tuples as YAML has them; paths become absolute."
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return str(value.resolve()) if isinstance(value, Path) else value
+
+
+@dataclass
+class RunSettings:
+    "What a run's config.yaml says, checked."
+
+    model: str             # its name on the command line
+    recipe: type
+    options: RunOptions
+    source: Any            # the recipe's Data: where its data come from
+    config: Any            # the recipe's Config: the model's settings
+    facts: Any = None      # the recipe's Facts: what the model knows of its data; None before they were seen
+
+    def plain(self) -> dict:
+        "Plain types, for config.yaml."
+        parts = vars(self.options) | vars(self.source) | (vars(self.facts) if self.facts else {})
+        return plain(dict(model=self.model) | parts | dict(config=dataclasses.asdict(self.config)))
+
+# %% ../../nbs/2_lab/23_training.ipynb #549276b0
+def parse_settings(recipe: type, settings: dict, where: str) -> RunSettings:
+    "A run's settings from what its config.yaml holds. Raises UserError for whatever doesn't fit the recipe."
+    left = dict(settings)
+    for name in ("model", "seed", "budget", "config"):
+        if name not in left:
+            raise UserError(f"{where} lacks {name}. Put the file back as `genlab train` wrote it.")
+    model = left.pop("model")
+    config = validated(recipe.Config, left.pop("config"), where)
+    parts = []
+    for cls in (RunOptions, recipe.Data, recipe.Facts):
+        names = [f.name for f in dataclasses.fields(cls)]
+        parts.append(validated(cls, {name: left.pop(name) for name in names if name in left}, where))
+    if left:
+        raise UserError(f"{where} has settings that {model} doesn't know: {', '.join(map(repr, left))}. Remove them.")
+    options, source, facts = parts
+    return RunSettings(model, recipe, options, source, config, facts)
+
+
+def load_run(folder: str | Path, recipe: type) -> tuple[RunSettings, nn.Module]:
+    "The settings and the model of a finished run of a recipe; its data aren't needed."
+    folder = Path(folder)
+    settings = read_run(folder)
+    try:
+        run = parse_settings(recipe, settings, str(folder / "config.yaml"))
+    except UserError as e:
+        raise UserError(f"{folder} is a run of {settings['model']!r}, not one of a {recipe.Model.__name__}: {e}") from None
+    return run, load_weights(folder / "model.safetensors", recipe.rebuild(run.config, run.facts))
 
 # %% ../../nbs/2_lab/23_training.ipynb #1b30e95a
 TRACKERS = ("tensorboard", "wandb")

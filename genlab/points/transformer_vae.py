@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import UserError
+from .. import Positive, UserError
 from .vae import PointVAE, PointVAEConfig, PointVAERecipe, kl_to_standard_normal, reparameterise
 
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #7897980d
@@ -82,22 +82,27 @@ class TransformerPointVAE(PointVAE):
 class TransformerPointVAEConfig(PointVAEConfig):
     "A VAE of single points, transformers over the five coordinates on both sides (chapter 13_transformer_vae)."
 
-    hidden: int = 32
+    hidden: Positive = 32
     "width of a token"
-    depth: int = 1
+    depth: Positive = 1
     "transformer layers in the encoder and in the generator"
-    n_heads: int = 4
+    n_heads: Positive = 4
     "attention heads; the width must be a multiple of it"
 
 
 class TransformerPointVAERecipe(PointVAERecipe):
     "One training step of a transformer point VAE."
 
-    @staticmethod
-    def build(c: TransformerPointVAEConfig) -> TransformerPointVAE:
+    Model = TransformerPointVAE
+    Config = TransformerPointVAEConfig
+
+    @classmethod
+    def build(cls, c: TransformerPointVAEConfig) -> TransformerPointVAE:
         if c.hidden % c.n_heads:
-            raise UserError(f"hidden is {c.hidden} and n_heads {c.n_heads}; the width must be a multiple of the number of heads.")
-        return TransformerPointVAE(c.latent_dim, c.hidden, c.n_heads, c.depth, c.max_sigma_px, c.components)
+            raise UserError(f"hidden is {c.hidden} and n_heads {c.n_heads}; "
+                            "the width must be a multiple of the number of heads.")
+        return cls.Model(latent_dim=c.latent_dim, width=c.hidden, n_heads=c.n_heads, n_layers=c.depth,
+                         max_sigma_px=c.max_sigma_px, n_components=c.components)
 
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #9f05e0cf
 @torch.no_grad()

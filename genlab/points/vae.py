@@ -6,13 +6,15 @@
 __all__ = ['BETAS', 'log_normal', 'kl_per_dim', 'kl_to_standard_normal', 'reparameterise', 'mlp', 'PointAutoencoder',
            'SigmaAutoencoder', 'PointVAE', 'constant_beta', 'linear_beta', 'cyclical_beta', 'free_bits_kl',
            'annealed_elbo', 'learning_rate', 'train_epoch', 'train', 'active_units', 'iwae', 'fit_prior',
-           'PointVAEConfig', 'PointRecipe', 'PlainRecipe', 'PointVAERecipe']
+           'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'PointFiles', 'PointRecipe', 'PlainRecipe',
+           'PointVAERecipe']
 
 # %% ../../nbs/1_points/12_vae.ipynb #9f704be2
 import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import UserError
-from .colored_pi import SIZE, PiData, points_to_image
+from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, UserError
+from .colored_pi import SIZE, PiData, load_pi, plot_points, points_to_image
 from .distances import GaussianMixture, evaluate_points, fit_mixture
 
 # %% ../../nbs/1_points/12_vae.ipynb #5ccbb028
@@ -272,29 +274,108 @@ def fit_prior(
 class PointVAEConfig:
     "A VAE of single points, MLPs on both sides (chapter 12_vae)."
 
-    latent_dim: int = 8
+    latent_dim: Positive = 8
     "size of the latent space"
-    hidden: int = 128
+    hidden: Positive = 128
     "width of the hidden layers"
-    depth: int = 3
+    depth: NotNegative = 3
     "hidden layers in the encoder and in the decoder"
-    max_sigma_px: float | None = 1.0
+    max_sigma_px: PositiveFloat | None = 1.0
     "upper bound of the decoder's sigma for row and column, in pixels (in effect their value); None: learned freely"
-    components: int = 256
+    components: Positive = 256
     "Gaussians in the density on z that is fitted after training"
     beta: Literal["constant", "linear", "cyclical"] = "linear"
     "schedule of the KL weight"
-    free_bits: float = 0.0
+    free_bits: NotNegativeFloat = 0.0
     "nats per latent dimension that cost nothing"
-    lr: float = 1e-3
+    lr: PositiveFloat = 1e-3
     "peak learning rate of AdamW"
-    batch_size: int = 100
+    batch_size: Positive = 100
     "points per step"
-    epochs: int = 100
+    epochs: Positive = 100
     "passes over the points"
 
+# %% ../../nbs/1_points/12_vae.ipynb #0b763fa8
+@dataclass
+class PointData:
+    "Where coloured points come from."
+
+    data: Path | None = None
+    "folder with pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg). Default: the points that ship with genlab"
+
+    def load(self) -> PiData:
+        "The points."
+        return load_pi(self.data)
+
+
+@dataclass
+class Nothing:
+    "No settings."
+
+# %% ../../nbs/1_points/12_vae.ipynb #e70cd2b3
+class PointCommands:
+    "What the command line asks of a recipe of points."
+
+    Data = PointData   # the options that say what is learned from
+    Facts = Nothing    # what a model has to know of its data: kept in the run's config.yaml
+    Knobs = Nothing    # the options that steer samples
+    shown = 5_000      # samples of a picture
+    threads = 1        # points are too small for a second one
+
+    @property
+    def data_name(self) -> str:
+        return self.pi.name
+
+    @property
+    def steps(self) -> int:
+        "How many steps the settings mean."
+        c = self.config
+        return c.steps if hasattr(c, "steps") else c.epochs * (len(self.data) // min(c.batch_size, len(self.data)))
+
+    def facts(self) -> Nothing:
+        return Nothing()
+
+    def check(self, before: Nothing | None = None) -> None:
+        "Raise a UserError for data that can't be measured, or that aren't those that the run began with: none."
+
+# %% ../../nbs/1_points/12_vae.ipynb #9632cfbf
+class PointFiles(PointCommands):
+    "Models of points without their data; samples as files and figures."
+
+    @classmethod
+    def rebuild(cls, config, facts: Nothing) -> nn.Module:
+        "The model of a run, before its weights are loaded."
+        return cls.build(config)
+
+    @classmethod
+    def generate(cls, model: nn.Module, n: int, seed: int, knobs, facts: Nothing, source: PointData) -> Tensor:
+        "n points, (n, 5), steered by the knobs."
+        generator = torch.Generator(model.shift.device).manual_seed(seed)
+        return model.sample(n, generator=generator, **vars(knobs)).cpu()
+
+    @staticmethod
+    def show(ax, points: Tensor, title: str) -> None:
+        "Samples in a figure."
+        plot_points(ax, points, f"{len(points)} {title} points", size=1.5)
+
+    def examples(self) -> Tensor:
+        "What it was trained on, for a figure."
+        return self.pi.points
+
+    @staticmethod
+    def save(points: Tensor, path: Path) -> None:
+        "Points as a picture (.png) or as numbers (.npy, float32 (n, 5))."
+        from PIL import Image
+
+        from genlab.workshop.runs import write_atomically
+
+        if path.suffix == ".npy":
+            write_atomically(path, lambda p: np.save(p, points.numpy()))
+        else:
+            write_atomically(path, lambda p: Image.fromarray(points_to_image(points)).save(p))
+
 # %% ../../nbs/1_points/12_vae.ipynb #db09cbe5
-class PointRecipe:
+class PointRecipe(PointFiles):
     "Pictures on the way, the density on z at the end, the yardsticks. `config`, `pi` and `model` come from the subclass."
 
     def finish(self, model: PointVAE, seed: int) -> None:
@@ -337,11 +418,14 @@ class PlainRecipe:
 class PointVAERecipe(PlainRecipe, PointRecipe):
     "The training step of a point VAE."
 
+    Model = PointVAE
+    Config = PointVAEConfig
     budgets = dict(smoke=dict(epochs=10, components=64), laptop=dict(), gpu=dict(epochs=200))
 
     def __init__(self, config: PointVAEConfig, pi: PiData):
         if config.components > len(pi.points):
-            raise UserError(f"components is {config.components}, but there are only {len(pi.points)} training points. Choose fewer components.")
+            raise UserError(f"components is {config.components}, but there are only {len(pi.points)} training points. "
+                            "Choose fewer components.")
         self.config = config
         self.pi = pi
         self.data = pi.points
@@ -349,9 +433,10 @@ class PointVAERecipe(PlainRecipe, PointRecipe):
         self.networks = dict(model=self.model)
         self.optimizers = dict(model=torch.optim.AdamW(self.model.parameters(), lr=config.lr, fused=True))
 
-    @staticmethod
-    def build(c: PointVAEConfig) -> PointVAE:
-        return PointVAE(c.latent_dim, c.hidden, c.depth, c.max_sigma_px, c.components)
+    @classmethod
+    def build(cls, c: PointVAEConfig) -> PointVAE:
+        return cls.Model(latent_dim=c.latent_dim, hidden=c.hidden, depth=c.depth, max_sigma_px=c.max_sigma_px,
+                         n_components=c.components)
 
     def step(self, update: Callable, t: float) -> dict[str, Tensor]:
         "One update with the KL's weight at this moment; `update(name, loss)` is the loop's."

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from .. import UserError
+from .. import NotNegative, Positive, Sizes, UserError
 from ..lab.images import ImageSet, to_float
 from ..lab.layers import ConvDecoder, ConvEncoder
 from ..lab.pictures import Held, MeasuredRecipe, grid
+from ..lab.training import Model, TrainingConfig, with_settings_of
 from ..points.distances import GaussianMixture, fit_mixture
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #3b60b807
@@ -33,23 +33,26 @@ def principal_components(
     return mean.float(), vectors.flip(1)[:, :k].float(), eigenvalues.flip(0).clamp(min=0).float()
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #36fda426
-class AutoEncoder(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
+class AutoEncoder(Model):
     "A convolutional autoencoder; `sample` draws codes from a density that was fitted to those of the data."
 
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
-        latent_dim: int = 64,
-        widths: tuple[int, ...] = (32, 64),
-        patch: int = 2,
-        blocks: int = 1,
-        components: int = 10,            # Gaussians in the density of the codes
+        latent_dim: Positive = 64,       # size of the code
+        widths: Sizes = (32, 64),  # channels at each resolution, from fine to coarse
+        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
+        blocks: NotNegative = 1,         # residual blocks at each resolution
+        components: Positive = 10,       # Gaussians in the density of the codes
     ):
         super().__init__()
-        self.shape, self.latent_dim = tuple(shape), latent_dim
-        self.encoder, self.decoder = ConvEncoder(shape, widths, patch, blocks), ConvDecoder(shape, widths, patch, blocks)
+        self.shape = tuple(shape)
+        self.latent_dim = latent_dim
+        self.encoder = ConvEncoder(shape, widths, patch, blocks)
+        self.decoder = ConvDecoder(shape, widths, patch, blocks)
         features = math.prod(self.encoder.out_shape)
-        self.to_code, self.from_code = nn.Linear(features, latent_dim), nn.Linear(latent_dim, features)
+        self.to_code = nn.Linear(features, latent_dim)
+        self.from_code = nn.Linear(latent_dim, features)
         self.density = CodeDensity(latent_dim, components)
 
     def encode(self, x: Tensor) -> Tensor:  # (B, C, H, W) in [-1, 1] -> (B, Z)
@@ -69,12 +72,6 @@ def reconstruct(self: AutoEncoder, x: Tensor, y=None) -> Tensor:  # (B, C, H, W)
 def loss(self: AutoEncoder, x: Tensor, y=None) -> dict[str, Tensor]:
     "Half the squared error, summed over pixels, averaged over images."
     return dict(loss=0.5 * (x - self.reconstruct(x).float()).square().flatten(1).sum(dim=1).mean())
-
-
-@patch
-def forward(self: AutoEncoder, x: Tensor, y=None) -> dict[str, Tensor]:
-    "What is trained (chapter 23): the loss."
-    return self.loss(x, y)
 
 
 @patch
@@ -116,25 +113,12 @@ def sample(self: CodeDensity, n: int, *, generator: torch.Generator | None = Non
     return self.mean + (self.std + 1e-6) * z
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #5cc344a9
+@with_settings_of(AutoEncoder)
 @dataclass
-class AutoEncoderConfig:
+class AutoEncoderConfig(TrainingConfig):
     "A convolutional autoencoder (chapter 30_autoencoder)."
 
-    latent_dim: int = 64
-    "size of the code"
-    widths: tuple[int, ...] = (32, 64)
-    "channels at each resolution, from fine to coarse"
-    patch: int = 2
-    "pixels (in each direction) that the first layer takes together"
-    blocks: int = 1
-    "residual blocks at each resolution"
-    components: int = 10
-    "Gaussians in the density of the codes"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 128
-    "images per step"
-    steps: int = 2_000
+    steps: Positive = 2_000
     "steps of training"
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #3f6bff2c
@@ -147,15 +131,13 @@ def check_components(config, train: ImageSet) -> None:
 class AutoEncoderRecipe(MeasuredRecipe):
     "Trains an `AutoEncoder`; keeps the weights with the lowest error on held-out images."
 
+    Model = AutoEncoder
+    Config = AutoEncoderConfig
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=20_000, widths=(64, 128, 256), patch=1))
 
     def __init__(self, config: AutoEncoderConfig, data: dict[str, ImageSet]):
         check_components(config, data["train"])
         super().__init__(config, data)
-
-    @staticmethod
-    def build(c: AutoEncoderConfig, shape: tuple[int, int, int]) -> AutoEncoder:
-        return AutoEncoder(shape, c.latent_dim, c.widths, c.patch, c.blocks, c.components)
 
     def validate(self, model: AutoEncoder) -> dict[str, float]:
         "The loss on 1000 held-out images."

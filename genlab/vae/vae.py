@@ -14,13 +14,14 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from .. import NotNegative, NotNegativeFloat, Positive, Sizes
 from ..lab.images import ImageSet, to_float
 from ..lab.layers import ConvDecoder, ConvEncoder
 from ..lab.metrics import bits_per_dim
 from ..lab.pictures import Held, MeasuredRecipe
+from ..lab.training import Model, TrainingConfig, with_settings_of
 from ..points.vae import BETAS, free_bits_kl, kl_per_dim, log_normal, reparameterise
 from .autoencoder import CodeDensity, check_components
 
@@ -71,25 +72,28 @@ class LogisticPixels(nn.Module):
 PIXELS = dict(optimal=lambda: GaussianPixels("optimal"), unit=lambda: GaussianPixels("unit"), logistic=LogisticPixels)
 
 
-class VAE(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
+class VAE(Model):
     "A convolutional VAE (Kingma & Welling 2014)."
 
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
-        latent_dim: int = 128,
-        widths: tuple[int, ...] = (32, 64),
-        patch: int = 2,
-        blocks: int = 1,
-        pixels: str = "optimal",         # a key of PIXELS: the decoder's likelihood
-        components: int = 10,            # Gaussians in the ex-post density of the codes
+        latent_dim: Positive = 128,      # size of the latent space
+        widths: Sizes = (32, 64),  # channels at each resolution, from fine to coarse
+        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
+        blocks: NotNegative = 1,         # residual blocks at each resolution
+        pixels: Literal["optimal", "unit", "logistic"] = "optimal",  # likelihood: Gaussian with the best or unit variance, or logistic
+        components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
     ):
         super().__init__()
-        self.shape, self.latent_dim, self.pixels = tuple(shape), latent_dim, PIXELS[pixels]()
+        self.shape = tuple(shape)
+        self.latent_dim = latent_dim
+        self.pixels = PIXELS[pixels]()
         self.encoder = ConvEncoder(shape, widths, patch, blocks)
         self.decoder = ConvDecoder(shape, widths, patch, blocks, out_channels=shape[0] * self.pixels.per_pixel)
         features = math.prod(self.encoder.out_shape)
-        self.to_code, self.from_code = nn.Linear(features, 2 * latent_dim), nn.Linear(latent_dim, features)
+        self.to_code = nn.Linear(features, 2 * latent_dim)
+        self.from_code = nn.Linear(latent_dim, features)
         self.density = CodeDensity(latent_dim, components)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #97b9231d
@@ -134,12 +138,6 @@ def loss(self: VAE, x: Tensor, y=None, beta: float = 1.0, free_bits: float = 0.0
 
 
 @patch
-def forward(self: VAE, x: Tensor, y=None, beta: float = 1.0, free_bits: float = 0.0) -> dict[str, Tensor]:
-    "What is trained (chapter 23): the loss."
-    return self.loss(x, y, beta, free_bits)
-
-
-@patch
 @torch.no_grad()
 def sample(self: VAE, n: int, y=None, *, generator: torch.Generator | None = None, ex_post: bool = True) -> Tensor:  # (n, C, H, W)
     "Decode codes from the density fitted after training, or from the prior N(0, I)."
@@ -148,46 +146,27 @@ def sample(self: VAE, n: int, y=None, *, generator: torch.Generator | None = Non
     return self.decode(z)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #86927074
+@with_settings_of(VAE)
 @dataclass
-class VAEConfig:
+class VAEConfig(TrainingConfig):
     "A convolutional VAE (chapter 31_vae)."
 
-    latent_dim: int = 128
-    "size of the latent space"
-    widths: tuple[int, ...] = (32, 64)
-    "channels at each resolution, from fine to coarse"
-    patch: int = 2
-    "pixels (in each direction) that the first layer takes together"
-    blocks: int = 1
-    "residual blocks at each resolution"
-    pixels: Literal["optimal", "unit", "logistic"] = "optimal"
-    "likelihood of a pixel: Gaussian with the best or unit variance, or a discretised logistic"
-    components: int = 10
-    "Gaussians in the density of the codes that is fitted after training"
     beta: Literal["constant", "linear", "cyclical"] = "constant"
     "schedule of the KL weight"
-    free_bits: float = 0.0
+    free_bits: NotNegativeFloat = 0.0
     "nats per latent dimension that cost nothing"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 128
-    "images per step"
-    steps: int = 3_000
-    "steps of training"
 
 # %% ../../nbs/3_vae/31_vae.ipynb #16f51e23
 class VAERecipe(MeasuredRecipe):
     "Trains a `VAE`; keeps the weights with the best bound on held-out images."
 
+    Model = VAE
+    Config = VAEConfig
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=20_000, widths=(64, 128, 256), patch=1))
 
     def __init__(self, config: VAEConfig, data: dict[str, ImageSet]):
         check_components(config, data["train"])
         super().__init__(config, data)
-
-    @staticmethod
-    def build(c: VAEConfig, shape: tuple[int, int, int]) -> VAE:
-        return VAE(shape, c.latent_dim, c.widths, c.patch, c.blocks, c.pixels, c.components)
 
     def step(self, update: Callable, t: float) -> dict[str, Tensor]:
         "One update from the negative ELBO, with the KL's weight at this moment."
@@ -203,12 +182,17 @@ class VAERecipe(MeasuredRecipe):
 @torch.no_grad()
 def finish(self: VAERecipe, model: VAE, seed: int) -> None:
     "The decoder's variance, and the ex-post density from a draw of the codes, of up to 10,000 training images."
-    device, g, means, draws, errors = next(model.parameters()).device, torch.Generator().manual_seed(seed), [], [], []
+    device = model.device
+    g = torch.Generator().manual_seed(seed)
+    means = []
+    draws = []
+    errors = []
     for x in self.data.x[:10_000].split(500):
         x = to_float(x).to(device)
         mu, logvar = model.encode(x)
         z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=g).to(device)
-        means, draws = [*means, mu], [*draws, z]
+        means.append(mu)
+        draws.append(z)
         errors.append((x - model.pixels.mean(model.decode_all(z))).square().mean())
     if isinstance(model.pixels, GaussianPixels):
         model.pixels.fixed.copy_((0.5 * torch.stack(errors).mean().log()).clamp(min=-6))

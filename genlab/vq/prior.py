@@ -4,34 +4,35 @@
 
 # %% auto #0
 __all__ = ['SHIPPED', 'CodeSet', 'encode_all', 'ngram_nats', 'Block', 'Cache', 'CodeTransformer', 'TokenPrior', 'bend',
-           'check_knobs', 'fingerprint', 'belong_together', 'check_pair', 'generate', 'TokenPriorConfig',
-           'TokenPriorRecipe', 'word_nats', 'label_agreement', 'load_pair', 'write_pair', 'pair_metrics', 'MaskedPrior',
-           'MaskedPriorConfig', 'MaskedPriorRecipe']
+           'check_knobs', 'fingerprint', 'belong_together', 'check_pair', 'generate', 'TokenPriorConfig', 'PriorKnobs',
+           'CodeData', 'CodeFacts', 'TokenPriorRecipe', 'word_nats', 'label_agreement', 'load_pair', 'write_pair',
+           'pair_metrics', 'MaskedPrior', 'MaskedPriorConfig', 'MaskedPriorRecipe']
 
 # %% ../../nbs/4_vq/42_prior.ipynb #9bfac678
 import argparse
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import genlab
-from .. import UserError
+from .. import NotNegative, Positive, Range, Share, Size, UserError
 from ..lab.images import ImageSet, load_images, to_float, to_uint8
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
-from ..lab.pictures import Held, MeasuredRecipe, grid
-from ..lab.training import load_weights, read_run, versions, write_atomically
-from .vqvae import VQVAE, VQVAEConfig, VQVAERecipe, reconstruction_fid
+from ..lab.pictures import Held, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
+from ..lab.training import Model, TrainingConfig, RunSettings, build_model, load_run, plain, with_settings_of
+from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
+from ..workshop.runs import load_weights, validated, versions, write_atomically
 
 # %% ../../nbs/4_vq/42_prior.ipynb #7520c747
 @dataclass(frozen=True, eq=False, repr=False)
@@ -329,45 +330,86 @@ def generate(
     return torch.cat(images)
 
 # %% ../../nbs/4_vq/42_prior.ipynb #b759b2bb
+@with_settings_of(TokenPrior, but=("n_labels", "attributes"))
 @dataclass
-class TokenPriorConfig:
+class TokenPriorConfig(TrainingConfig):
     "A transformer that writes a VQ-VAE's codes (chapter 42_prior)."
 
-    d_model: int = 128
-    "width of the transformer"
-    depth: int = 4
-    "blocks"
-    n_heads: int = 4
-    "heads of the attention"
-    dropout: float = 0.1
-    "share of numbers that are left out in training"
-    label_dropout: float = 0.1
-    "share of labels that are left out in training, for guidance"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 64
+    batch_size: Positive = 64
     "maps per step"
-    steps: int = 2_000
+    steps: Positive = 2_000
     "steps of training"
+
+
+@dataclass
+class PriorKnobs(LabelKnobs):
+    "How samples of a prior are steered."
+
+    guidance: Annotated[float, Range(0, 100)] = 1.0
+    "1 is none, above it the label is exaggerated"
+    temperature: Annotated[float, Range(1e-3, 100)] = 1.0
+    "below 1 only likely tokens, above 1 unlikely ones too"
+    top_k: Positive | None = None
+    "only the k likeliest tokens"
+    top_p: Annotated[float, Range(1e-6, 1)] = 1.0
+    "only the likeliest tokens that have this probability together"
+
+# %% ../../nbs/4_vq/42_prior.ipynb #1559628d
+@dataclass
+class CodeData:
+    "Where codes come from."
+
+    vqvae: Path | None = None
+    "run folder of the VQ-VAE whose codes are learned, finished; the images are those that it was trained on"
+
+    def model(self) -> tuple[RunSettings, VQVAE]:
+        "The run of the VQ-VAE and its model."
+        if self.vqvae is None:
+            raise UserError("a prior learns the codes of a VQ-VAE. Train one with `genlab train vqvae`, "
+                            "and name its run folder: --vqvae runs/vqvae-1.")
+        return load_run(self.vqvae, VQVAERecipe)
+
+    def load(self) -> dict[str, CodeSet]:
+        "The codes of all its images."
+        run, vqvae = self.model()
+        return encode_all(vqvae, run.source.load())
+
+
+@dataclass
+class CodeFacts(ImageFacts):
+    "What a run keeps of its codes; the shape is (K, H', W', labels, 1 if they are attributes)."
+
+    made_for: str = ""
+    "fingerprint of the VQ-VAE"
 
 # %% ../../nbs/4_vq/42_prior.ipynb #364f6a3e
 class TokenPriorRecipe(MeasuredRecipe):
     "Trains a `TokenPrior` on codes; keeps the weights with the lowest loss on held-out images."
 
+    Model = TokenPrior
+    Config = TokenPriorConfig
+    Data = CodeData
+    Facts = CodeFacts
+    Knobs = PriorKnobs
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=30_000, d_model=256, depth=8, n_heads=8))
-    model_class = TokenPrior
 
     def __init__(self, config: TokenPriorConfig, data: dict[str, CodeSet]):
         super().__init__(config, data)
-        self.codes, self.splits, train = data, {split: codes.images for split, codes in data.items()}, data["train"]
+        self.codes = data
+        self.splits = {split: codes.images for split, codes in data.items()}
+        train = data["train"]
         self.vqvae = train.vqvae
         belong_together(self.model, self.vqvae)
         self.model.labels.copy_(train.y[torch.randint(len(train), (1_000,))])
 
     @classmethod
-    def build(cls, c: TokenPriorConfig, shape: tuple[int, ...]) -> TokenPrior:
+    def build(cls, config: TokenPriorConfig, shape: tuple[int, ...]) -> TokenPrior:
         K, h, w, n_labels, attributes = shape
-        return cls.model_class(K, (h, w), n_labels, bool(attributes), c.d_model, c.depth, c.n_heads, c.dropout, c.label_dropout)
+        return build_model(cls.Model, config, n_codes=K, map_shape=(h, w), n_labels=n_labels, attributes=bool(attributes))
+
+    def facts(self) -> CodeFacts:
+        "What the run keeps of its data: shape and labels, and the fingerprint of the VQ-VAE."
+        return replace(super().facts(), made_for=fingerprint(self.vqvae))
 
     def draw(self, model: TokenPrior, n: int, seed: int) -> Tensor:
         return generate(model, self.vqvae.to(model.labels.device), n, seed=seed)
@@ -379,6 +421,27 @@ class TokenPriorRecipe(MeasuredRecipe):
     def validate(self, model: TokenPrior) -> dict[str, float]:
         "The loss on 1000 held-out images."
         return dict(loss=word_nats(model, self.codes["validation"], 1_000) * math.prod(self.data.shape[1:3]))
+
+# %% ../../nbs/4_vq/42_prior.ipynb #9cbb6a9e
+@patch
+def check(self: TokenPriorRecipe, before: CodeFacts | None = None) -> None:
+    "Raise a UserError if the VQ-VAE is not the one that the run began with."
+    found = fingerprint(self.vqvae)
+    if before and before.made_for not in ("", found):
+        raise UserError(f"the VQ-VAE is not the one that this prior was trained on (fingerprint {found}, expected "
+                        f"{before.made_for}), so its codes mean nothing here. Put the old one back, or train a new prior.")
+    super(TokenPriorRecipe, self).check(before)
+
+
+@patch(cls_method=True)
+def generate(cls: TokenPriorRecipe, model: TokenPrior, n: int, seed: int, knobs: PriorKnobs, facts: CodeFacts,
+             source: CodeData) -> Tensor:
+    "n images, float (n, C, H, W) in [-1, 1] on the CPU, steered by the knobs."
+    arguments = chosen(model, knobs, facts)
+    y = arguments.pop("y", None)
+    _, vqvae = source.model()
+    y = None if y is None else y.expand(n, *y.shape[1:])
+    return generate(model, vqvae.to(model.device), n, y, seed, **arguments)
 
 # %% ../../nbs/4_vq/42_prior.ipynb #b5592d57
 @torch.no_grad()
@@ -436,23 +499,31 @@ def load_pair(folder: Path = SHIPPED) -> tuple[VQVAE, "TokenPrior", dict]:  # VQ
     "A VQ-VAE and its prior from two files of weights and a record; by default the pair that ships, for Fashion-MNIST."
     if not (folder / "pair.json").is_file():
         raise UserError(f"{folder} holds no pair.json. A pair is written by `python -m genlab.vq.prior --vqvae RUN --prior RUN --out FOLDER`.")
-    record = json.loads((folder / "pair.json").read_text(encoding="utf-8"))
-    vqvae = VQVAERecipe.build(VQVAEConfig(**record["vqvae"]["config"]), tuple(record["vqvae"]["shape"]))
-    prior = TokenPriorRecipe.build(TokenPriorConfig(**record["prior"]["config"]), tuple(record["prior"]["shape"]))
-    for name, model in (("vqvae", vqvae), ("prior", prior)):
-        model.load_state_dict(load_file(folder / f"{name}.safetensors"))
-        model.eval().requires_grad_(False)
+    where = str(folder / "pair.json")
+    try:
+        record = json.loads((folder / "pair.json").read_text(encoding="utf-8"))
+        told = {(kind, key): record[kind][key] for kind in ("vqvae", "prior") for key in ("config", "shape")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+        raise UserError(f"{where} is no record of a pair ({type(e).__name__}: {e}). Take the pair from where it was made again.") from None
+    models = []
+    for name, recipe in (("vqvae", VQVAERecipe), ("prior", TokenPriorRecipe)):
+        config = validated(recipe.Config, told[name, "config"], where)
+        facts = validated(recipe.Facts, dict(shape=told[name, "shape"]), where)
+        model = load_weights(folder / f"{name}.safetensors", recipe.build(config, facts.shape))
+        models.append(model.requires_grad_(False))
+    vqvae, prior = models
     check_pair(prior, vqvae)
     return vqvae, prior, record
 
 # %% ../../nbs/4_vq/42_prior.ipynb #be3e2585
 def write_pair(vqvae_run: Path, prior_run: Path, folder: Path) -> dict:  # the record
     "Two finished runs as a pair: weights in half precision, and what it reaches on the test images."
-    runs, models, record = dict(vqvae=(vqvae_run, VQVAERecipe, VQVAEConfig), prior=(prior_run, TokenPriorRecipe, TokenPriorConfig)), {}, {}
-    for name, (run, recipe, config) in runs.items():
-        settings = read_run(run)
-        record[name] = dict(config=settings["config"], shape=settings["shape"], seed=settings["seed"])
-        models[name] = load_weights(run / "model.safetensors", recipe.build(config(**settings["config"]), tuple(settings["shape"])))
+    models = {}
+    record = {}
+    words, models["vqvae"] = load_run(vqvae_run, VQVAERecipe)
+    writer, models["prior"] = load_run(prior_run, TokenPriorRecipe)
+    for name, run in (("vqvae", words), ("prior", writer)):
+        record[name] = plain(dict(config=asdict(run.config), shape=run.facts.shape, seed=run.options.seed))
     check_pair(models["prior"], models["vqvae"])
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in models.items():  # vqvae first: the prior is told its rounded one's fingerprint
@@ -461,9 +532,10 @@ def write_pair(vqvae_run: Path, prior_run: Path, folder: Path) -> dict:  # the r
         half = {k: v.half() if v.is_floating_point() and v.dim() > 1 else v for k, v in model.state_dict().items()}
         write_atomically(folder / f"{name}.safetensors", lambda p, half=half: save_file(half, p))
         model.load_state_dict(half)  # what a reader will load
-    source = read_run(vqvae_run)
-    record |= dict(data=source["data"], versions=versions())
-    record["metrics"] = pair_metrics(models["vqvae"], models["prior"], load_images(source["data"], "test", size=source.get("size"), root=source.get("root")))
+    source = words.source
+    record |= dict(data=source.data, versions=versions())
+    test = load_images(source.data, "test", size=source.size, root=source.root)
+    record["metrics"] = pair_metrics(models["vqvae"], models["prior"], test)
     write_atomically(folder / "pair.json", lambda p: p.write_text(json.dumps(record, indent=1), encoding="utf-8"))
     return record
 
@@ -544,7 +616,8 @@ class MaskedPriorConfig(TokenPriorConfig):
 class MaskedPriorRecipe(TokenPriorRecipe):
     "Trains a `MaskedPrior`."
 
-    model_class = MaskedPrior
+    Model = MaskedPrior
+    Config = MaskedPriorConfig
 
     def likelihood(self, model: MaskedPrior, seed: int) -> dict[str, dict]:
         "Only the agreement with labels: the masked loss is no likelihood."

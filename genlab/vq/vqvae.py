@@ -14,14 +14,14 @@ from typing import Literal
 
 import torch
 from fastcore.basics import patch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from .. import UserError
+from .. import NotNegative, NotNegativeFloat, Positive, Sizes, UserError
 from ..lab.images import ImageSet, to_float, to_uint8
 from ..lab.layers import ConvDecoder, ConvEncoder, feature_shape, group_norm
 from ..lab.metrics import FeatureStats, bits_per_dim, frechet_distance, load_extractor
 from ..lab.pictures import Held, MeasuredRecipe
+from ..lab.training import Model, TrainingConfig, with_settings_of
 from ..points.vae import log_normal
 from .quantize import FSQ, VectorQuantizer, perplexity, usage
 
@@ -84,27 +84,30 @@ QUANTIZERS = {
 }
 
 # %% ../../nbs/4_vq/41_vqvae.ipynb #4fc27cab
-class VQVAE(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
+class VQVAE(Model):
     "Images to maps of codes and back (van den Oord et al. 2017)."
 
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
-        n_codes: int = 512,              # K
-        dim: int = 64,                   # D, of a code
-        widths: tuple[int, ...] = (32, 64),
-        patch: int = 2,
-        blocks: int = 1,
-        form: str = "conv",              # of the networks: conv or residual
-        quantizer: str = "ema",          # a key of QUANTIZERS
-        levels: tuple[int, ...] = (8, 8, 8),  # of fsq, instead of n_codes
-        commitment: float = 0.25,
+        n_codes: Positive = 512,         # size of the codebook, K
+        dim: Positive = 64,              # size of a code's vector, D
+        widths: Sizes = (32, 64),  # channels at each resolution, from fine to coarse
+        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
+        blocks: NotNegative = 1,         # residual blocks at each resolution (form conv)
+        form: Literal["conv", "residual"] = "conv",  # convolutions with blocks between, or residual blocks that change the size
+        quantizer: Literal[*QUANTIZERS] = "ema",  # how the codebook learns
+        levels: tuple[Positive, ...] = (8, 8, 8),  # of fsq, which has no codebook; their product stands for n_codes
+        commitment: NotNegativeFloat = 0.25,  # weight of the loss that keeps features near their codes
     ):
         super().__init__()
-        self.shape, self.commitment, self.map_shape = tuple(shape), commitment, feature_shape(shape, widths, patch)[1:]
+        self.shape = tuple(shape)
+        self.commitment = commitment
+        self.map_shape = feature_shape(shape, widths, patch)[1:]
         self.kind = form, quantizer
         self.encoder, self.decoder = encoder_decoder(form, shape, widths, patch, blocks)
-        self.to_codes, self.from_codes = nn.Conv2d(widths[-1], dim, 1), nn.Conv2d(dim, widths[-1], 1)
+        self.to_codes = nn.Conv2d(widths[-1], dim, 1)
+        self.from_codes = nn.Conv2d(dim, widths[-1], 1)
         self.quantizer = QUANTIZERS[quantizer](n_codes, dim, levels)
         self.register_buffer("variance", torch.tensor(1.0))  # of the training images' pixels
         self.register_buffer("error", torch.tensor(1.0))     # mean square on training images, when trained
@@ -148,12 +151,6 @@ def loss(self: VQVAE, x: Tensor, y=None) -> dict[str, Tensor]:
 
 
 @patch
-def forward(self: VQVAE, x: Tensor, y=None) -> dict[str, Tensor]:
-    "What is trained (chapter 23): the loss."
-    return self.loss(x, y)
-
-
-@patch
 @torch.no_grad()
 def sample(self: VQVAE, n: int, y=None, *, generator: torch.Generator | None = None) -> Tensor:  # (n, C, H, W)
     "Images of words drawn one by one from the histogram of the training images' words, without any grammar."
@@ -161,46 +158,25 @@ def sample(self: VQVAE, n: int, y=None, *, generator: torch.Generator | None = N
     return self.decode(torch.multinomial(self.counts, n * h * w, replacement=True, generator=generator).view(n, h, w))
 
 # %% ../../nbs/4_vq/41_vqvae.ipynb #5d68755b
+@with_settings_of(VQVAE)
 @dataclass
-class VQVAEConfig:
+class VQVAEConfig(TrainingConfig):
     "A VQ-VAE (chapter 41_vqvae)."
 
-    n_codes: int = 512
-    "size of the codebook"
-    dim: int = 64
-    "size of a code's vector"
-    widths: tuple[int, ...] = (32, 64)
-    "channels at each resolution, from fine to coarse"
-    patch: int = 2
-    "pixels (in each direction) that the first layer takes together"
-    blocks: int = 1
-    "residual blocks at each resolution (form conv)"
-    form: Literal["conv", "residual"] = "conv"
-    "convolutions with blocks between them, or residual blocks that change the size"
-    quantizer: Literal["ema", "gradient", "cosine", "rotation", "sim", "fsq"] = "ema"
-    "how the codebook learns"
-    levels: tuple[int, ...] = (8, 8, 8)
-    "levels of fsq, which has no codebook; their product stands for n_codes"
-    lr: float = 2e-3
-    "peak learning rate of AdamW"
-    batch_size: int = 128
-    "images per step"
-    steps: int = 2_000
+    steps: Positive = 2_000
     "steps of training"
 
 # %% ../../nbs/4_vq/41_vqvae.ipynb #01d599d9
 class VQVAERecipe(MeasuredRecipe):
     "Trains a `VQVAE`; keeps the weights with the lowest loss on held-out images."
 
+    Model = VQVAE
+    Config = VQVAEConfig
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=20_000, widths=(64, 128)))
 
     def __init__(self, config: VQVAEConfig, data: dict[str, ImageSet]):
         super().__init__(config, data)
         self.model.variance.copy_(to_float(self.data.x[:1_000]).var().clamp(min=1e-4))
-
-    @staticmethod
-    def build(c: VQVAEConfig, shape: tuple[int, int, int]) -> VQVAE:
-        return VQVAE(shape, c.n_codes, c.dim, c.widths, c.patch, c.blocks, c.form, c.quantizer, c.levels)
 
     def step(self, update: Callable, t: float) -> dict[str, Tensor]:
         "An update of the networks, then one of the codebook."
