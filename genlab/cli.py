@@ -166,7 +166,7 @@ class List:
 
 def settings_of(config_file: Path | None, model: str) -> dict:
     "The model settings of another run's config.yaml."
-    from genlab.lab.training import read_run
+    from genlab.workshop.runs import read_run
 
     if config_file is None:
         return {}
@@ -218,7 +218,7 @@ def next_free(name: str) -> Path:
 
 def train(argv: list[str]) -> None:
     "`genlab train MODEL ...` or `genlab train --resume RUN`."
-    from genlab.lab.training import read_run
+    from genlab.workshop.runs import read_run
 
     parser = argparse.ArgumentParser(prog="genlab train", add_help=False)
     parser.add_argument("--resume", type=Path)
@@ -282,7 +282,8 @@ def settings_from(name: str, argv: list[str]) -> tuple[dict, Path | None]:
 
 def check_run(settings: dict, recipe) -> None:
     "What would fail only later, when the run folder is there or after hours of training."
-    from genlab.lab.training import check_recipe, check_sharing, choose_device
+    from genlab.lab.training import check_recipe, check_sharing
+    from genlab.workshop.runs import choose_device
 
     choose_device(settings.get("device"))
     check_recipe(recipe)
@@ -296,7 +297,7 @@ def processes(settings: dict):  # accelerate's PartialState
     "The processes of this training, on the device of its settings."
     from accelerate import PartialState
 
-    from genlab.lab.training import choose_device
+    from genlab.workshop.runs import choose_device
 
     return PartialState(cpu=choose_device(settings.get("device")) == "cpu")
 
@@ -305,7 +306,7 @@ def make_run(out: Path | None, settings: dict) -> Path:
     "Make the run folder, once for all processes."
     from accelerate.utils import broadcast_object_list
 
-    from genlab.lab.training import create_run
+    from genlab.workshop.runs import create_run
 
     state = processes(settings)
     made = [create_run(out or next_free(settings["model"]), settings) if state.is_main_process else None]
@@ -365,7 +366,7 @@ def load_data(settings: dict):
 
 def load_vqvae(settings: dict):  # the settings of its run, the model
     "The VQ-VAE that a prior's settings name."
-    from genlab.lab.training import read_run
+    from genlab.workshop.runs import read_run
 
     run = Path(settings["vqvae"])
     source = read_run(run)
@@ -376,7 +377,7 @@ def load_vqvae(settings: dict):  # the settings of its run, the model
 
 def load_images_model(run: Path, settings: dict):
     "A finished run's model, built without its data."
-    from genlab.lab.training import load_weights
+    from genlab.workshop.runs import load_weights
 
     if "shape" not in settings:
         raise UserError(f"{run / 'config.yaml'} lacks shape. Put the file back as `genlab train` wrote it.")
@@ -392,7 +393,8 @@ def steps_of(recipe) -> int:
 
 def carry_out(out: Path, settings: dict, recipe) -> None:
     "Train what is left of a run, then make its pictures and metrics. Every part may be cut short and is made again."
-    from genlab.lab.training import animate, fit, peak_memory_mb, plot_log, save_weights, write_atomically
+    from genlab.lab.training import fit
+    from genlab.workshop.runs import animate, peak_memory_mb, plot_log, save_weights, write_atomically
 
     seed = settings["seed"]
     steps = steps_of(recipe)
@@ -424,7 +426,7 @@ def draw_final(recipe, model, seed: int, path: Path) -> None:
     "Training data and generated samples, side by side."
     from matplotlib.figure import Figure
 
-    from genlab.lab.training import write_atomically
+    from genlab.workshop.runs import write_atomically
 
     fig = Figure(figsize=(9, 4.7), layout="constrained")
     if hasattr(recipe, "pi"):
@@ -446,7 +448,7 @@ COSTS = ("seconds", "peak_memory_mb", "device", "processes")  # of the training:
 
 def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
     "Evaluate, write metrics.json, print the table."
-    from genlab.lab.training import versions, write_metrics
+    from genlab.workshop.runs import versions, write_metrics
 
     start = time.perf_counter()
     values = recipe.evaluate(model, settings["seed"])
@@ -465,7 +467,7 @@ def measure(out: Path, settings: dict, recipe, model, costs: dict) -> None:
 
 
 def sample(args: Sample) -> None:
-    from genlab.lab.training import choose_device, load_weights, read_run
+    from genlab.workshop.runs import choose_device, load_weights, read_run
 
     if args.out.suffix not in (".png", ".npy"):
         raise UserError(f"--out is {args.out}; expected a name that ends in .png (a picture) or .npy (numbers).")
@@ -519,8 +521,8 @@ def save_points(points, path: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    from genlab.lab.training import write_atomically
     from genlab.points.colored_pi import points_to_image
+    from genlab.workshop.runs import write_atomically
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
@@ -532,7 +534,7 @@ def save_points(points, path: Path) -> None:
 def evaluate(args: Evaluate) -> None:
     import json
 
-    from genlab.lab.training import choose_device, load_weights, read_run
+    from genlab.workshop.runs import choose_device, load_weights, read_run
 
     settings = read_run(args.run)
     device = choose_device(args.device or settings.get("device"))
@@ -546,7 +548,7 @@ def evaluate(args: Evaluate) -> None:
 
 
 def list_all(args: List) -> None:
-    from genlab.lab.training import read_run
+    from genlab.workshop.runs import read_run
 
     print("models")
     for name, (module, stem, _, chapter) in MODELS.items():

@@ -30,8 +30,8 @@ from .. import UserError
 from ..lab.images import ImageSet, load_images, to_float, to_uint8
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import Held, MeasuredRecipe, grid
-from ..lab.training import load_weights, read_run, versions, write_atomically
 from .vqvae import VQVAE, VQVAEConfig, VQVAERecipe, reconstruction_fid
+from ..workshop.runs import load_weights, read_run, versions, write_atomically
 
 # %% ../../nbs/4_vq/42_prior.ipynb #7520c747
 @dataclass(frozen=True, eq=False, repr=False)
