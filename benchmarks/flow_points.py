@@ -22,9 +22,9 @@ from torch import nn
 
 from genlab.flow.couplings import ActNorm, Affine, Compose, Coupling, Flow, LULinear
 from genlab.flow.splines import RationalQuadratic, SplinePointFlowConfig, pi_transform
-from genlab.lab.training import keep_memory
 from genlab.points.colored_pi import SIZE, load_pi
 from genlab.points.vae import learning_rate, mlp
+from genlab.workshop.runs import keep_memory
 
 LAYERS, HIDDEN, DEPTH, BINS, BOUND, BATCH = 6, 64, 2, 8, 4.0, 256
 

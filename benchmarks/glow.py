@@ -19,7 +19,7 @@ from torch import nn
 
 from genlab.flow.glow import Glow
 from genlab.flow.realnvp import ImageCoupling
-from genlab.lab.training import keep_memory
+from genlab.workshop.runs import keep_memory
 
 SHAPE, ROUNDS, WIDTH, LEVELS, BATCH = (3, 32, 32), 4, 64, 3, 16
 

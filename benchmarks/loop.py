@@ -30,8 +30,9 @@ from torch import nn
 
 from genlab.lab.images import load_images
 from genlab.lab.layers import ConvEncoder
-from genlab.lab.training import Recipe, batch_index, fit, keep_memory
+from genlab.lab.training import Recipe, batch_index, fit
 from genlab.vae.vae import VAE
+from genlab.workshop.runs import keep_memory
 
 BATCH, LATENT = 128, 16
 

@@ -14,11 +14,12 @@ import time
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from genlab.lab.training import fit, peak_memory_mb
+from genlab.lab.training import fit
 from genlab.points.colored_pi import load_pi
 from genlab.points.distances import evaluate_points, fit_mixture
 from genlab.points.transformer_vae import CloudVAE, TransformerPointVAEConfig, TransformerPointVAERecipe, train_cloud
 from genlab.points.vae import PointVAE, PointVAEConfig, PointVAERecipe, train
+from genlab.workshop.runs import peak_memory_mb
 
 N = 20_000
 

@@ -11,8 +11,8 @@ import torch
 from measure import seconds
 from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
 
-from genlab.lab.training import keep_memory
 from genlab.vq.prior import MaskedPrior, TokenPrior
+from genlab.workshop.runs import keep_memory
 
 K, T, BATCH = 512, 49, 64
 

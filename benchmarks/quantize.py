@@ -16,8 +16,8 @@ from pythae.models.vq_vae.vq_vae_config import VQVAEConfig as PeerConfig
 from pythae.models.vq_vae.vq_vae_utils import QuantizerEMA
 from vector_quantize_pytorch import VectorQuantize
 
-from genlab.lab.training import keep_memory
 from genlab.vq.quantize import VectorQuantizer
+from genlab.workshop.runs import keep_memory
 
 SIZES = [(8_192, 512, 64), (65_536, 1_024, 64)]
 NAMES = ("genlab", "vector-quantize-pytorch", "pythae")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from genlab.lab.training import versions
+from genlab.workshop.runs import versions
 
 HERE = Path(__file__).parent
 SECTIONS = {

@@ -16,7 +16,7 @@ from measure import peak, seconds
 
 from genlab.flow.tarflow import TarFlow
 from genlab.lab.images import load_images, to_float
-from genlab.lab.training import keep_memory
+from genlab.workshop.runs import keep_memory
 
 SIZE = dict(channels=64, blocks=4, layers=2, n_labels=10, noise=0.1)
 

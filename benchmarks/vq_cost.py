@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from measure import seconds
 from quantize import make
 
-from genlab.lab.training import keep_memory
 from genlab.vq.prior import TokenPrior
+from genlab.workshop.runs import keep_memory
 
 N, K, TOKENS, BATCH = 8_192, 512, 49, 64
 

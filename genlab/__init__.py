@@ -3,18 +3,27 @@
 - `genlab.cli`: The command line: genlab train, sample, evaluate, list."""
 
 import functools
+import json
 import math
 import os
 from types import SimpleNamespace
 from typing import Annotated, NamedTuple
 
-__all__ = ["UserError", "budget", "exercise"]
+__all__ = ["UserError", "budget", "claim", "exercise", "printable"]
 
 BUDGETS = ("smoke", "laptop", "gpu")
 
 
+def printable(text: object) -> str:
+    "A text without control characters: those of a terminal are written out, such as \\x1b, so that a name can't use them."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 class UserError(ValueError):
     "Something that the user can put right. Its message says what was wrong, what was expected and what to do."
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class Range(NamedTuple):
@@ -25,7 +34,7 @@ class Range(NamedTuple):
     low_open: bool = False   # must it be above `low`, not equal to it?
     high_open: bool = False  # and below `high`?
 
-    def holds(self, x: float) -> bool:
+    def __contains__(self, x: float) -> bool:
         above = x > self.low if self.low_open else x >= self.low
         below = x < self.high if self.high_open else x <= self.high
         return above and below
@@ -92,6 +101,47 @@ def exercise(check):
         return True
 
     return judged
+
+
+def claim(
+    sentence: str,  # what the chapter says about a trained model
+    value: float,  # what was measured; a number or a tensor with one
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    smoke: float | tuple[float, float] | None = None,  # the bound at the smoke budget; without, the same as at the others
+    seeds: int | None = None,  # how many seeds stand behind the value
+) -> None:
+    """Print a sentence with its value and bound; raises AssertionError if it doesn't hold at this budget.
+
+    With both bounds, `smoke` is a pair. Where the environment variable GENLAB_CLAIMS names a file, the claim is added to it
+    as a line of JSON; so `make chapters` collects the ledger, nbs/claims.json."""
+    low, high = bounds = claimed_bounds(at_least, at_most, smoke)
+    value = float(value)
+    wanted = " and ".join(f"{name} {bound:g}" for name, bound in zip(("at least", "at most"), bounds, strict=True)
+                          if bound is not None)
+    said = f"{sentence}: {value:.4g} ({wanted})"
+    holds = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+    assert holds, f"this claim does not hold: {said}"
+    print(said)
+    if ledger := os.environ.get("GENLAB_CLAIMS"):
+        line = dict(claim=sentence, value=value, at_least=low, at_most=high, seeds=seeds)
+        with open(ledger, "a", encoding="utf-8") as f:
+            f.write(json.dumps({name: v for name, v in line.items() if v is not None}, ensure_ascii=False) + "\n")
+
+
+def claimed_bounds(low, high, smoke) -> tuple[float | None, float | None]:
+    "The bounds of a claim at this budget. Raises TypeError if it has none, or if they are not numbers."
+    if low is None and high is None:
+        raise TypeError("a claim needs a bound: at_least, at_most, or both")
+    if smoke is not None and budget_name() == "smoke":
+        if low is not None and high is not None:
+            low, high = smoke
+        else:
+            low, high = (None, smoke) if low is None else (smoke, None)
+    if not all(bound is None or math.isfinite(bound) for bound in (low, high)):
+        raise TypeError(f"the bounds of a claim are numbers, not {low} and {high}")
+    return low, high
 
 
 def __getattr__(name):

@@ -14,17 +14,8 @@ from torch import nn
 from two_networks import Game, Points
 
 from genlab import UserError
-from genlab.lab.training import (
-    Progress,
-    Recipe,
-    as_today,
-    batch_index,
-    check_recipe,
-    create_run,
-    fit,
-    load_checkpoint,
-    make_average,
-)
+from genlab.lab.training import Progress, Recipe, as_today, batch_index, check_recipe, fit, make_average
+from genlab.workshop.runs import create_run, load_checkpoint
 
 GAME = Path(__file__).with_name("two_networks.py")
 KEYS = ("discriminator_loss", "discriminator_r1", "generator_loss")

@@ -12,21 +12,8 @@ from torch import nn
 from two_networks import Game
 
 from genlab import UserError
-from genlab.lab.training import (
-    Progress,
-    Recipe,
-    Update,
-    check_sharing,
-    choose_device,
-    create_run,
-    curve_names,
-    first_nonfinite,
-    fit,
-    load_checkpoint,
-    only_these_learn,
-    plot_log,
-    restore,
-)
+from genlab.lab.training import Progress, Recipe, Update, check_sharing, fit, only_these_learn, restore
+from genlab.workshop.runs import choose_device, create_run, curve_names, first_nonfinite, load_checkpoint, plot_log
 
 
 class Plain(Recipe):

@@ -32,8 +32,9 @@ from genlab.flow.realnvp import (
 )
 from genlab.lab.images import load_images, to_float
 from genlab.lab.layers import idle_parameters
-from genlab.lab.training import create_run, fit, load_weights, save_weights
+from genlab.lab.training import fit
 from genlab.points.vae import log_normal
+from genlab.workshop.runs import create_run, load_weights, save_weights
 
 
 def images(n, *shape):

@@ -18,7 +18,8 @@ from processes import assert_same_weights, rows, stop, train
 from torch import nn
 
 from genlab import UserError
-from genlab.lab.training import Recipe, create_run, fit, load_checkpoint
+from genlab.lab.training import Recipe, fit
+from genlab.workshop.runs import create_run, load_checkpoint
 
 SMALL = ["--budget", "smoke", "--latent-dim", "4", "--widths", "8", "16", "--steps", "60", "--batch-size", "32", "--components", "2"]
 

@@ -190,7 +190,8 @@ def test_a_fresh_prior_is_standard_normal():
 
 @pytest.mark.parametrize("recipe_class,config_class", [(PointVAERecipe, PointVAEConfig), (TransformerPointVAERecipe, TransformerPointVAEConfig)])
 def test_recipes_learn_and_round_trip(recipe_class, config_class, tmp_path):
-    from genlab.lab.training import fit, load_weights, save_weights
+    from genlab.lab.training import fit
+    from genlab.workshop.runs import load_weights, save_weights
 
     pi = load_pi()
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ from torch import nn
 from genlab import UserError
 from genlab.lab.images import load_images
 from genlab.lab.layers import idle_parameters
-from genlab.lab.training import create_run, fit
+from genlab.lab.training import fit
 from genlab.vq import prior as prior_module
 from genlab.vq.prior import (
     SHIPPED,
@@ -35,6 +35,7 @@ from genlab.vq.prior import (
 )
 from genlab.vq.quantize import FSQ, VectorQuantizer, code_sums, ema_step, nearest, perplexity, rotate_through, usage
 from genlab.vq.vqvae import QUANTIZERS, VQVAE, VQVAEConfig, VQVAERecipe, code_counts
+from genlab.workshop.runs import create_run
 
 KINDS = list(QUANTIZERS)
 

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlab.lab.training import Recipe, create_run, fit
+from genlab.lab.training import Recipe, fit
+from genlab.workshop.runs import create_run
 
 N = 256
 

@@ -29,8 +29,9 @@ from torch import Tensor, nn
 import genlab
 from .. import UserError
 from .images import ImageSet, crop, data_folder, flip, load_images, to_float
-from .training import Recipe, fit, save_weights, write_atomically
+from .training import Recipe, fit
 from ..points.vae import kl_to_standard_normal, learning_rate
+from ..workshop.runs import save_weights, write_atomically
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #7d6d8173
 def _check_pair(a: Tensor, b: Tensor) -> None:

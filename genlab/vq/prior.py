@@ -30,7 +30,7 @@ from .. import NotNegative, Positive, Range, Share, Size, UserError
 from ..lab.images import ImageSet, load_images, to_float, to_uint8
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import Held, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
-from ..lab.training import Model, TrainingConfig, RunSettings, build_model, load_run, plain, with_settings_of
+from ..lab.training import Model, RunSettings, TrainingConfig, build_model, load_run, plain, with_settings_of
 from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
 from ..workshop.runs import load_weights, validated, versions, write_atomically
 
@@ -131,7 +131,7 @@ def attend(self: Block, x: Tensor, causal: bool, cache: Cache | None) -> Tensor:
     return self.out(rearrange(out, "b heads t d -> b t (heads d)"))
 
 # %% ../../nbs/4_vq/42_prior.ipynb #df233dd3
-class CodeTransformer(nn.Module):
+class CodeTransformer(Model):
     "Transformer over maps of codes with a label in front."
 
     def __init__(self, n_codes: int, map_shape: tuple[int, int], n_labels: int, attributes: bool, d: int, depth: int, n_heads: int, dropout: float):
@@ -177,7 +177,7 @@ def forget(self: CodeTransformer, c: Tensor, share: float) -> Tensor:  # (B, d) 
     return torch.where(dropped[:, None], self.no_label, c)
 
 # %% ../../nbs/4_vq/42_prior.ipynb #2a38ae16
-class TokenPrior(CodeTransformer, PyTorchModelHubMixin, library_name="genlab"):
+class TokenPrior(CodeTransformer):
     "Autoregressive transformer over the codes of a VQ-VAE."
 
     def __init__(
@@ -186,11 +186,11 @@ class TokenPrior(CodeTransformer, PyTorchModelHubMixin, library_name="genlab"):
         map_shape: tuple[int, int],
         n_labels: int = 10,
         attributes: bool = False,    # labels are many per image, as for faces
-        d_model: int = 128,
-        depth: int = 4,
-        n_heads: int = 4,
-        dropout: float = 0.1,
-        label_dropout: float = 0.1,
+        d_model: Size = 128,         # width of the transformer
+        depth: NotNegative = 4,      # blocks
+        n_heads: Size = 4,           # heads of the attention
+        dropout: Share = 0.1,        # share of numbers that are left out in training
+        label_dropout: Share = 0.1,  # share of labels that are left out in training, for guidance
     ):
         super().__init__(n_codes, map_shape, n_labels, attributes, d_model, depth, n_heads, dropout)
         self.label_dropout = label_dropout
@@ -214,11 +214,6 @@ def loss(self: TokenPrior, index: Tensor, y: Tensor | None = None) -> dict[str, 
     logits = self.logits(index, self.forget(c, self.label_dropout) if self.training else c)
     return dict(loss=F.cross_entropy(logits.flatten(0, 1), index.flatten(), reduction="sum") / len(index))
 
-
-@patch
-def forward(self: TokenPrior, index: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    "What is trained (chapter 23): the loss."
-    return self.loss(index, y)
 
 # %% ../../nbs/4_vq/42_prior.ipynb #b9f0e03f
 def bend(
