@@ -165,11 +165,11 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     run.options.budget = known.budget or run.options.budget or budget_name()
     if known.budget or known.config is None:
         run.config = dataclasses.replace(run.config, **recipe.budgets[run.options.budget])
-    parts = dict(place=Place(), options=run.options, source=run.source, settings=run.config)
+    parts = dict(folder=Place(), run=run.options, data=run.source, model=run.config)
     kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
     options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=recipe.Config.__doc__))
     chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
-    return checked(RunSettings(name, recipe, chosen.options, chosen.source, chosen.settings)), chosen.place.out
+    return checked(RunSettings(name, recipe, chosen.run, chosen.data, chosen.model)), chosen.folder.out
 
 
 def run_of_config(path: Path, model: str):

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import Positive, UserError
+from .. import NotNegative, Positive, UserError
 from .images import DATA_SETS, SPLITS, ImageSet, Labels, load_images, to_float, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Recipe, RunSettings, build_model
@@ -193,7 +193,7 @@ class ImageData:
 class ImageFacts:
     "What a run keeps of its images."
 
-    shape: tuple[Positive, ...]
+    shape: tuple[NotNegative, ...]
     "(C, H, W)"
     labels: tuple[str, ...] = ()
     "names of the classes or attributes; runs of older versions don't know them"
