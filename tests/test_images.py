@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +21,13 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.v2.functional import resize
 
+import genlab
 import genlab.lab.images as im
+import genlab.workshop.datasets as ds
 from genlab import UserError
 
 SIZES = dict(train=50_000, validation=10_000, test=10_000)
-DEBIAN = im.DEBIAN["fashion_mnist"]
+DEBIAN = ds.DEBIAN["fashion_mnist"]
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +36,8 @@ def no_network(monkeypatch):
     def refuse(name, staging):
         raise OSError("no network in tests")
 
-    monkeypatch.setattr(im, "_fetch", refuse)
-    monkeypatch.setattr(im, "_failed", {})
+    monkeypatch.setattr(ds, "_fetch", refuse)
+    monkeypatch.setattr(ds, "_failed", {})
     monkeypatch.delenv("GENLAB_DATA", raising=False)
 
 
@@ -171,11 +174,27 @@ def python2_pickle(x: np.ndarray, y: np.ndarray) -> bytes:
     return b"\x80\x02}(U\x0bbatch_labelU\x04testU\x06labels" + labels + b"U\x04data" + array + b"U\x09filenames" + names + b"u."
 
 
-def write_cifar(root, n=10, writer=python2_pickle):
-    rng, folder = np.random.default_rng(0), root / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
+def cifar_parts(n=10):
+    "The images and classes of a small CIFAR-10, file by file."
+    rng = np.random.default_rng(0)
     for file in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
-        (folder / file).write_bytes(writer(rng.integers(0, 256, (n, 3072), dtype=np.uint8), rng.integers(0, 10, n)))
+        yield file, rng.integers(0, 256, (n, 3072), dtype=np.uint8), rng.integers(0, 10, n)
+
+
+def write_cifar(root, n=10):
+    "The binary version: a byte for the class, then the image, for each."
+    folder = root / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for file, x, y in cifar_parts(n):
+        (folder / f"{file}.bin").write_bytes(np.concatenate([y[:, None].astype(np.uint8), x], axis=1).tobytes())
+    return folder
+
+
+def write_cifar_pickles(root, n=10):
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for file, x, y in cifar_parts(n):
+        (folder / file).write_bytes(python2_pickle(x, y))
     names = "airplane automobile bird cat deer dog frog horse ship truck".split()
     (folder / "batches.meta").write_bytes(pickle.dumps(dict(label_names=names), protocol=2))
     return folder
@@ -188,22 +207,16 @@ def unchecked(monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CelebA, "_check_integrity", lambda self: True)
 
 
-def python3_pickle(protocol):
-    return lambda x, y: pickle.dumps({b"data": x, b"labels": y.tolist()}, protocol=protocol)
-
-
-@pytest.mark.parametrize("writer", [python2_pickle, python3_pickle(2), python3_pickle(4)], ids=["python 2", "protocol 2", "protocol 4"])
-def test_cifar10_is_what_torchvision_reads(tmp_path, unchecked, writer):
-    write_cifar(tmp_path, writer=writer)
-    if writer is python2_pickle:
+def test_cifar10_is_what_torchvision_reads(tmp_path, unchecked):
+    "Our reading of the binary version against torchvision's of the same images as pickles; then the pickles through us."
+    write_cifar_pickles(tmp_path)
+    binary = write_cifar(tmp_path)
+    for last in (False, True):
         equal_to_torchvision(tmp_path, "cifar10", torchvision.datasets.CIFAR10, 1 / 5)
         assert [len(im.load_images("cifar-10", s, root=tmp_path)) for s in im.SPLITS] == [40, 10, 10]
-        assert list(im.NAMES["cifar10"]) == torchvision.datasets.CIFAR10(tmp_path).classes
-    folder = tmp_path / "cifar-10-batches-py"
-    with open(folder / "test_batch", "rb") as f:
-        real = {k if isinstance(k, str) else k.decode(): v for k, v in pickle.load(f, encoding="latin1").items()}
-    s = im.load_images("cifar10", "test", root=tmp_path)
-    assert np.array_equal(s.x.numpy().reshape(-1, 3072), real["data"]) and s.y.tolist() == real["labels"]
+        if not last:
+            shutil.rmtree(binary)
+    assert list(ds.NAMES["cifar10"]) == torchvision.datasets.CIFAR10(tmp_path).classes
 
 
 class Attack:
@@ -220,44 +233,56 @@ class Attack:
     (getattr, np.ndarray, "tofile"), (np.load, "executed", None, True), (type, "T", (), {})], ids=lambda a: a[0].__name__)
 def test_a_malicious_pickle_is_refused(tmp_path, monkeypatch, attack, protocol):
     attack = Attack(*attack)
-    folder = write_cifar(tmp_path)
+    folder = write_cifar_pickles(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pickle, "load", lambda *a, **k: pytest.fail("a pickle was loaded"))
     honest = dict(data=np.zeros((2, 3072), np.uint8), labels=[0, 1])
     for content in (dict(honest, extra=attack), dict(honest, labels=attack), {**honest, "data": attack}, attack):
         (folder / "data_batch_3").write_bytes(pickle.dumps(content, protocol=protocol))
         message = complaint("cifar10", root=tmp_path)
-        assert "data_batch_3" in message and "which has no place" in message and "Nothing in it was executed" in message
+        assert "cifar-10-batches-py" in message and "a checksum differs" in message
+        assert "Nothing in it was executed" in message and "cifar-10-binary.tar.gz" in message
     assert not (tmp_path / "executed").exists()
 
 
-def test_pickles_cannot_reach_through_allowed_names():
-    names = ("numpy", "ndarray.tofile"), ("numpy", "load"), ("numpy.core.multiarray", "scalar"), ("_codecs", "decode"), ("builtins", "bytes")
-    for module, name in names:
-        content = b"\x80\x04" + b"".join(b"\x8c" + bytes([len(t)]) + t.encode() for t in (module, name)) + b"\x93."
-        with pytest.raises(pickle.UnpicklingError, match="no place"):
-            im.SafeUnpickler(io.BytesIO(content), encoding="bytes").load()
+def test_the_authors_own_checksums_are_asked_for_every_file(tmp_path, monkeypatch):
+    "One file of six that isn't theirs is enough, wherever it is."
+    write_cifar_pickles(tmp_path)
+    monkeypatch.setattr(pickle, "load", lambda *a, **k: pytest.fail("a pickle was loaded"))
+    for stranger in ("data_batch_1", "data_batch_5", "test_batch", "batches.meta"):
+        def check(path, md5=None, stranger=stranger):
+            assert md5 and len(md5) == 32
+            return Path(path).name != stranger
+
+        monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", check)
+        for split in im.SPLITS if stranger != "batches.meta" else ():
+            assert "a checksum differs" in complaint("cifar10", split, root=tmp_path)
 
 
 def test_cifar_faults(tmp_path):
     folder = write_cifar(tmp_path)
-    path = folder / "data_batch_2"
+    path = folder / "data_batch_2.bin"
     content = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for k in (0, 1, 50, len(content) // 2, len(content) - 1):
+    for k in (1, 50, len(content) // 2 + 1, len(content) - 1):
         path.write_bytes(content[:k])
-        assert "data_batch_2 can't be read as a batch of CIFAR-10" in complaint("cifar10", root=tmp_path)
-    for wrong in (rng.integers(0, 256, (10, 3071), dtype=np.uint8), rng.integers(0, 256, (9, 3072), dtype=np.uint8)):
-        path.write_bytes(pickle.dumps({b"data": wrong, b"labels": [1] * 10}, protocol=2))
-        assert "expected (N, 3072)" in complaint("cifar10", root=tmp_path)
-    for wrong in (np.zeros((10, 3072), np.float32), np.asfortranarray(np.zeros((10, 3072), np.uint8))):
-        path.write_bytes(pickle.dumps({b"data": wrong, b"labels": [1] * 10}, protocol=2))
-        assert "not of uint8 in C order" in complaint("cifar10", root=tmp_path)
-    path.write_bytes(pickle.dumps({b"data": np.zeros((10, 3072), np.uint8), b"labels": [11] * 10}, protocol=2))
+        message = complaint("cifar10", root=tmp_path)
+        assert "data_batch_2.bin has" in message and "expected a multiple of 3,073" in message and "truncated" in message
+    path.write_bytes(b"\x0b" + content[1:])
     assert "classes from 0 to 11; expected 0 to 9" in complaint("cifar10", "train", root=tmp_path)
-    path.write_bytes(pickle.dumps([1, 2]))
-    assert "can't be read as a batch" in complaint("cifar10", root=tmp_path)
+    path.write_bytes(b"")
+    assert len(im.load_images("cifar10", "train", root=tmp_path)) == 32
     path.unlink()
-    assert "data_batch_2 is missing" in complaint("cifar10", root=tmp_path)
+    assert "data_batch_2.bin is missing" in complaint("cifar10", root=tmp_path)
+    (folder / "test_batch.bin").write_bytes(b"")
+    assert "test split of cifar10 is empty" in complaint("cifar10", "test", root=tmp_path)
+
+
+def test_what_is_downloaded_of_cifar_is_bytes_with_a_checksum(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    asked = []
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", lambda url, root, **k: asked.append((url, k)))
+    ds._fetch("cifar10", tmp_path)
+    assert asked == [("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", dict(md5="c32a1d4ab5d03f1284b67883e8d87530"))]
 
 
 # ---- CelebA
@@ -332,16 +357,39 @@ def test_celeba_is_decoded_once(celeba):
     assert torch.equal(im.load_images("celeba", root=celeba).x, first.x)
 
 
+def cache(root, split="train") -> Path:
+    "The one file of decoded pictures of a split."
+    (path,) = (root / "celeba" / "decoded").glob(f"{split}_64_*.npy")
+    return path
+
+
+def test_a_cache_is_named_after_what_it_holds(celeba):
+    "Somebody sorts the list of pictures: new labels must get their own pixels, not those that lay at their place before."
+    first = im.load_images("celeba", root=celeba)
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        path = celeba / "celeba" / name
+        lines = path.read_text().splitlines()
+        head = 2 if "attr" in name else 0
+        path.write_text("\n".join(lines[:head] + lines[head:][::-1]) + "\n")
+    again = im.load_images("celeba", root=celeba)
+    assert torch.equal(again.x.flip(0), first.x) and torch.equal(again.y.flip(0), first.y)
+    assert len(list((celeba / "celeba" / "decoded").glob("train_64_*.npy"))) == 2
+    one_more = celeba / "celeba" / "list_eval_partition.txt"
+    one_more.write_text(one_more.read_text().replace("000001.jpg 0", "000001.jpg 1"))
+    assert torch.equal(im.load_images("celeba", root=celeba).x, again.x[:-1])
+
+
 KILLED = """
 import os, signal, sys
 import genlab.lab.images as im
-im.CHUNK, last, calls, real = 4, int(sys.argv[2]), [], im.decode_picture
+import genlab.workshop.datasets as ds
+ds.CHUNK, last, calls, real = 4, int(sys.argv[2]), [], ds.decode_picture
 def decode(item, **settings):
     calls.append(item)
     if len(calls) == last:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(item, **settings)
-im.decode_picture = decode
+ds.decode_picture = decode
 im.load_images("celeba", root=sys.argv[1])
 print("decoded", len(calls))
 """
@@ -351,24 +399,24 @@ def test_killed_while_decoding_then_the_same_file(celeba, tmp_path_factory):
     whole = tmp_path_factory.mktemp("whole")
     write_celeba(whole)
     n = len(im.load_images("celeba", root=whole))
-    expected = (whole / "celeba" / "decoded" / "train_64.npy").read_bytes()
+    expected = cache(whole).read_bytes()
     decoded = celeba / "celeba" / "decoded"
     for last in (14, 9):
         run = subprocess.run([sys.executable, "-c", KILLED, celeba, str(last)], capture_output=True, text=True)
         assert run.returncode == -signal.SIGKILL, run.stderr
-        assert (decoded / "train_64.partial").is_file() and not (decoded / "train_64.npy").exists()
+        assert len(list(decoded.glob("*.partial"))) == 1 and not list(decoded.glob("*.npy"))
     run = subprocess.run([sys.executable, "-c", KILLED, celeba, "-1"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert 0 < int(run.stdout.split()[-1]) < n  # it went on, and didn't start again
-    assert (decoded / "train_64.npy").read_bytes() == expected and not (decoded / "train_64.partial").exists()
+    assert cache(celeba).read_bytes() == expected and not list(decoded.glob("*.partial"))
 
 
 @pytest.mark.parametrize("images,rubbish", [(0, 0), (0.3, 0), (3, 0), (9.5, 0), (8, 3.9), (9.5, 1), (24, 4), (24, -5)])
 def test_a_partial_file_of_any_length_is_continued(celeba, monkeypatch, images, rubbish):
     "`rubbish`: images at its end that a power cut spoiled; negative: too many behind it."
-    monkeypatch.setattr(im, "CHUNK", 4)
+    monkeypatch.setattr(ds, "CHUNK", 4)
     im.load_images("celeba", root=celeba)
-    path = celeba / "celeba" / "decoded" / "train_64.npy"
+    path = cache(celeba)
     whole, each = path.read_bytes(), 3 * 64 * 64
     head = len(whole) - 24 * each
     for extra in (-5, 0, 5):  # the header, too, may be cut
@@ -381,7 +429,7 @@ def test_a_partial_file_of_any_length_is_continued(celeba, monkeypatch, images, 
 
 
 def test_two_processes_that_start_together(celeba):
-    code = "import sys, genlab.lab.images as im; im.CHUNK = 3; print(int(im.load_images('celeba', root=sys.argv[1]).x.long().sum()))"
+    code = "import sys, genlab.lab.images as im, genlab.workshop.datasets as ds; ds.CHUNK = 3; print(int(im.load_images('celeba', root=sys.argv[1]).x.long().sum()))"
     runs = [subprocess.Popen([sys.executable, "-c", code, celeba], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = [run.communicate(timeout=120)[0] for run in runs]
     assert sums[0] == sums[1] == f"{int(im.load_images('celeba', root=celeba).x.long().sum())}\n"
@@ -393,18 +441,18 @@ def test_half_unzipped_celeba(celeba):
         (folder / f"{i:06d}.jpg").unlink()
     message = complaint("celeba", root=celeba)
     assert "lacks 10 of the 24 pictures that the list names, 000015.jpg" in message and "unzip" in message
-    assert not (celeba / "celeba" / "decoded" / "train_64.npy").exists()
+    assert not list((celeba / "celeba").rglob("*.npy"))
     shutil.rmtree(folder)
     assert "000001.jpg is missing" in complaint("celeba", root=celeba)
 
 
 def test_damaged_jpeg_is_named_and_its_repair_continues(celeba, monkeypatch):
-    monkeypatch.setattr(im, "CHUNK", 4)
+    monkeypatch.setattr(ds, "CHUNK", 4)
     path = celeba / "celeba" / "img_align_celeba" / "000017.jpg"
     content = path.read_bytes()
     for wrong in (content[:len(content) // 2], b"", b"<html>"):
         path.write_bytes(wrong)
-        assert "000017.jpg can't be read as a picture" in complaint("celeba", root=celeba)
+        assert "000017.jpg can't be read as a PNG or JPEG" in complaint("celeba", root=celeba)
     Image.new("RGB", (178, 178)).save(path)
     assert "000017.jpg has 178x178 pixels; expected 178x218" in complaint("celeba", root=celeba)
     path.write_bytes(content)
@@ -437,11 +485,11 @@ def test_faults_of_the_lists(tmp_path, kaggle):
 
 def test_a_cache_that_does_not_fit(celeba):
     im.load_images("celeba", root=celeba)
-    path = celeba / "celeba" / "decoded" / "train_64.npy"
+    path = cache(celeba)
     np.save(path, np.zeros((23, 3, 64, 64), np.uint8))
     assert "(23, 3, 64, 64); expected uint8 (24, 3, 64, 64)" in complaint("celeba", root=celeba)
     path.write_bytes(path.read_bytes()[:5_000])
-    assert "train_64.npy is damaged" in complaint("celeba", root=celeba)
+    assert f"{path.name} is damaged" in complaint("celeba", root=celeba)
     path.unlink()
     assert len(im.load_images("celeba", root=celeba)) == 24
 
@@ -462,14 +510,14 @@ def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(im, "CHUNK", 7)
+    monkeypatch.setattr(ds, "CHUNK", 7)
     write_celeba(tmp_path)
     original = {split: im.load_images("celeba", split, root=tmp_path) for split in im.SPLITS}
     root = tmp_path_factory.mktemp("copies")
     folder = root / "celeba" / "img_align+identity+attr"
     folder.mkdir(parents=True)
     for split, theirs in dict(train="train", validation="valid", test="test").items():
-        files, y, _ = im._celeba_lists(tmp_path / "celeba", split)
+        files, y, _ = ds._celeba_lists(tmp_path / "celeba", split)
         half = len(files) // 2
         for k, part in enumerate((slice(0, half), slice(half, None))):
             columns = dict(image=[dict(bytes=f.read_bytes(), path=f.name) for f in files[part]], celeb_id=[1] * len(files[part]))
@@ -482,13 +530,13 @@ def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
     folder = root / "cifar10" / "plain_text"
     folder.mkdir(parents=True)
     for theirs, files in dict(train=[f"data_batch_{i}" for i in range(1, 6)], test=["test_batch"]).items():
-        batches = [im.read_batch(tmp_path / "cifar-10-batches-py" / f) for f in files]
+        batches = [ds.read_records(tmp_path / "cifar-10-batches-bin" / f"{f}.bin") for f in files]
         cells = []
         for x in np.concatenate([x for x, _ in batches]):
             out = io.BytesIO()
             Image.fromarray(x.transpose(1, 2, 0)).save(out, format="png")
             cells.append(dict(bytes=out.getvalue(), path=None))
-        pq.write_table(pa.table(dict(img=cells, label=[v for _, y in batches for v in y])), folder / f"{theirs}-00000-of-00001.parquet")
+        pq.write_table(pa.table(dict(img=cells, label=[int(v) for _, y in batches for v in y])), folder / f"{theirs}-00000-of-00001.parquet")
     for split in im.SPLITS:
         s, copy = (im.load_images("cifar10", split, root=r) for r in (tmp_path, root))
         assert torch.equal(copy.x, s.x) and torch.equal(copy.y, s.y)
@@ -501,12 +549,12 @@ def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "celeba"])
 def test_missing_data_is_one_message_with_three_ways_out(tmp_path, name):
     message = complaint(name, root=tmp_path)
-    assert str(tmp_path / im.PLACES[name][0]) in message and "no network in tests" in message
+    assert str(tmp_path / ds.PLACES[name][0]) in message and "no network in tests" in message
     assert "GENLAB_DATA" in message and "load_images('shapes')" in message
 
 
 def test_missing_fashion_mnist_names_debians_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(im.DEBIAN, "fashion_mnist", tmp_path / "no package")
+    monkeypatch.setitem(ds.DEBIAN, "fashion_mnist", tmp_path / "no package")
     message = complaint("fashion_mnist", root=tmp_path)
     assert "dataset-fashion-mnist" in message and str(tmp_path / "FashionMNIST" / "raw") in message
 
@@ -531,7 +579,7 @@ def test_a_download_is_moved_into_place_and_keeps_what_was_there(tmp_path, monke
         write_mnist(staging)
         (staging / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").write_bytes(b"left over")
 
-    monkeypatch.setattr(im, "_fetch", fetch)
+    monkeypatch.setattr(ds, "_fetch", fetch)
     mine = write_mnist(tmp_path, n_test=7, seed=1) / "t10k-images-idx3-ubyte"
     content = mine.read_bytes()
     (mine.parent / "train-images-idx3-ubyte").unlink()
@@ -542,7 +590,7 @@ def test_a_download_is_moved_into_place_and_keeps_what_was_there(tmp_path, monke
 
 def test_a_failed_download_is_not_repeated_at_once(tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(im, "_fetch", lambda name, staging: tried.append(name) or (_ for _ in ()).throw(OSError("timed out")))
+    monkeypatch.setattr(ds, "_fetch", lambda name, staging: tried.append(name) or (_ for _ in ()).throw(OSError("timed out")))
     for _ in range(3):
         assert "timed out" in complaint("mnist", root=tmp_path)
     assert tried == ["mnist"]
@@ -553,10 +601,11 @@ def test_a_silent_network_does_not_hang(tmp_path):
     code = """
 import socket, sys, time, urllib.request
 import genlab.lab.images as im
+import genlab.workshop.datasets as ds
 import torchvision.datasets as d
 server = socket.create_server(("127.0.0.1", 0))
 d.MNIST.mirrors = [f"http://127.0.0.1:{server.getsockname()[1]}/"]
-real, im.socket.setdefaulttimeout = im.socket.setdefaulttimeout, lambda t: real(t if t is None else t / 10)
+real, ds.socket.setdefaulttimeout = ds.socket.setdefaulttimeout, lambda t: real(t if t is None else t / 10)
 try:
     im.load_images("mnist", root=sys.argv[1])
 except im.UserError as e:
@@ -576,7 +625,7 @@ def test_the_data_folder(tmp_path, monkeypatch):
     assert len(im.load_images("mnist")) == 25
     assert im.data_folder(tmp_path) == tmp_path  # the argument comes first
     monkeypatch.delenv("GENLAB_DATA")
-    assert im.data_folder() == im.Path(im.genlab.__file__).parent.parent / "data"
+    assert im.data_folder() == Path(genlab.__file__).parent.parent / "data"
     (tmp_path / "file").write_text("")
     assert "is a file; expected a folder" in complaint("mnist", root=tmp_path / "file")
 
@@ -594,7 +643,7 @@ def test_a_folder_that_cannot_be_written(mnist, monkeypatch):
 
 
 def test_requests_that_make_no_sense(mnist):
-    assert "There is no data set 'imagenet'; expected one of mnist, fashion_mnist, cifar10, celeba, shapes, faces" in complaint("imagenet")
+    assert "There is no data set 'imagenet'; expected one of mnist, fashion_mnist, cifar10, celeba, emoji, shapes, faces" in complaint("imagenet")
     assert "There is no split 'dev'" in complaint("mnist", "dev", root=mnist)
     assert "can't be a fallback" in complaint("mnist", root=mnist, fallback="cifar10")
     for size in (0, -3, 2.5, "64"):

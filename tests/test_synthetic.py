@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from genlab import UserError
-from genlab.lab import synthetic
-from genlab.lab.images import ImageSet
-from genlab.lab.synthetic import (
+from genlab.lab.images import ImageSet, load_images
+from genlab.lab.synthetic import make_faces, make_shapes
+from genlab.workshop import drawing
+from genlab.workshop.drawing import (
     ATTRIBUTES,
     BLOCK,
     EXCLUSIVE,
@@ -15,8 +16,6 @@ from genlab.lab.synthetic import (
     STAGES,
     ellipse,
     frequencies,
-    make_faces,
-    make_shapes,
     outside,
     paint_faces,
     pixel_grid,
@@ -53,6 +52,16 @@ def test_an_image_set_of_the_asked_size(make, size):
     else:
         assert data.y.dtype == torch.bool and data.y.shape == (70, len(ATTRIBUTES)) and data.names == ATTRIBUTES and len(ATTRIBUTES) >= 14
     assert data.x.float().flatten(1).std(dim=1).min() > 5, "no image is blank"
+
+
+@MAKERS
+def test_loading_draws_the_same_pictures(make):
+    "load_images and the chapter's function go through one painter."
+    for size in (32, 64):
+        name, made = make.__name__.removeprefix("make_"), make(40, seed=2, size=size)
+        loaded = load_images(name, "test", size=size, n=40)
+        assert torch.equal(made.x, loaded.x) and torch.equal(made.y, loaded.y)
+        assert (made.names, made.name, made.split) == (loaded.names, loaded.name, "train")
 
 
 @MAKERS
@@ -125,7 +134,7 @@ def test_every_attribute_shows_at_32_pixels(name):
 
 @pytest.mark.parametrize("wishes", [None, {"Eyeglasses": 0.05}, {"Bald": 0.9, "Sunglasses": 0.5}, {"Blond": 1.0}, {"Blond": 0.5, "Gray_Hair": 0.5}])
 def test_frequencies_are_what_was_asked(wishes, monkeypatch):
-    monkeypatch.setattr(synthetic, "paint_faces", lambda y, *_: torch.zeros(len(y), 3, 64, 64, dtype=torch.uint8))
+    monkeypatch.setattr(drawing, "paint_faces", lambda y, *_: torch.zeros(len(y), 3, 64, 64, dtype=torch.uint8))
     n = 8 * BLOCK
     data, p = make_faces(n, seed=3, probabilities=wishes), frequencies(wishes)
     for name, value in (wishes or PROBABILITIES).items():
@@ -139,7 +148,7 @@ def test_frequencies_are_what_was_asked(wishes, monkeypatch):
 def test_attributes_are_independent_but_for_rivals(monkeypatch):
     "Two attributes with a rival in common (long hair and bangs: the bald have neither) go together a little, of necessity."
     rivals = {a: {b for group in EXCLUSIVE if a in group for b in group} for a in ATTRIBUTES}
-    monkeypatch.setattr(synthetic, "paint_faces", lambda y, *_: torch.zeros(len(y), 3, 64, 64, dtype=torch.uint8))
+    monkeypatch.setattr(drawing, "paint_faces", lambda y, *_: torch.zeros(len(y), 3, 64, 64, dtype=torch.uint8))
     r = torch.corrcoef(make_faces(16 * BLOCK).y.T.float())
     for i, a in enumerate(ATTRIBUTES):
         for j, b in enumerate(ATTRIBUTES):
