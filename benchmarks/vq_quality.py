@@ -26,7 +26,7 @@ from quality import Clock, OutOfTime, options
 from genlab.lab.images import to_float, to_uint8
 from genlab.lab.metrics import FeatureStats, bits_per_dim, evaluate_images, frechet_distance, load_extractor
 from genlab.lab.training import fit
-from genlab.vq.prior import TokenPriorConfig, TokenPriorRecipe, encode_all, generate, word_nats
+from genlab.vq.prior import TokenPriorConfig, TokenPriorRecipe, encode_all, generate, token_nats
 from genlab.vq.vqvae import VQVAEConfig, VQVAERecipe
 
 N = 5_000
@@ -67,7 +67,7 @@ def ours(splits, seconds: float, seed: int) -> tuple[str, dict]:
     test = splits["test"]
     back = torch.cat([vqvae.reconstruct(to_float(x)) for x in test.x.split(500)])
     name = f"ours ({steps} steps in {spent:.0f} s, {more} in {longer:.0f} s)"
-    return name, judge(test, samples, back, word_nats(prior, codes["test"]), 49, vqvae.error.item())
+    return name, judge(test, samples, back, token_nats(prior, codes["test"]), 49, vqvae.error.item())
 
 
 def train_peer(model, x, seconds: float, seed: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genlab import UserError
 from genlab.flow.couplings import inverse_error, jacobian_log_det
 from genlab.flow.realnvp import dequantise
-from genlab.flow.tarflow import LIMIT, CausalBlock, CausalLayer, Patches, TarFlow, TarFlowConfig, TarFlowRecipe
+from genlab.flow.tarflow import LIMIT, CausalBlock, Patches, TarFlow, TarFlowConfig, TarFlowRecipe
 from genlab.lab.images import ImageSet, load_images, to_float
 from genlab.lab.layers import idle_parameters
 from genlab.lab.synthetic import make_faces
@@ -167,20 +167,6 @@ def test_a_place_is_its_row_and_its_column_in_the_order_of_the_block():
         where = block.ordered(block.where(None))[0]
         for t in range(6):
             assert torch.allclose(where[t], block.row[t // 3, 0] + block.column[0, t % 3])
-
-
-def test_attention_is_that_of_the_formula_and_the_cache_may_be_written_twice():
-    torch.manual_seed(0)
-    layer, x = CausalLayer(8, 2).double(), torch.randn(2, 5, 8, dtype=torch.float64)
-    q, k, v = layer.qkv(x).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
-    scores = (q @ k.mT / 2).masked_fill(torch.ones(5, 5).triu(1).bool(), -math.inf)
-    expected = layer.out((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2))
-    assert torch.allclose(layer.attend(x, None, 0), expected, atol=1e-12)
-    with torch.no_grad():
-        kept = torch.full((2, 2, 2, 5, 4), math.nan, dtype=torch.float64)
-        first = layer.attend(x[:, :2], kept, 0)
-        layer.attend(torch.randn(2, 3, 8, dtype=torch.float64), kept, 2)
-        assert torch.allclose(torch.cat([first, layer.attend(x[:, 2:], kept, 2)], dim=1), expected, atol=1e-12)
 
 
 # the model

@@ -25,8 +25,8 @@ from genlab.vq.prior import (
     TokenPrior,
     TokenPriorConfig,
     TokenPriorRecipe,
-    bend,
     encode_all,
+    filter_logits,
     fingerprint,
     generate,
     load_pair,
@@ -315,13 +315,13 @@ def test_samples_follow_the_models_own_probabilities():
     for p in model.parameters():
         nn.init.normal_(p, std=0.5)
     n, y = 20_000, torch.tensor([1])
-    words = model.sample(n, y.expand(n), generator=generator()).view(n, 2)
+    tokens = model.sample(n, y.expand(n), generator=generator()).view(n, 2)
     with torch.no_grad():
         c = model.condition(y, 1)
         first = model.logits(torch.zeros(1, 2, dtype=torch.int64), c)[0, 0].softmax(dim=0)
         second = torch.stack([model.logits(torch.tensor([[k, 0]]), c)[0, 1].softmax(dim=0) for k in range(6)])
     expected = n * (first[:, None] * second).flatten()
-    observed = torch.bincount(words[:, 0] * 6 + words[:, 1], minlength=36)
+    observed = torch.bincount(tokens[:, 0] * 6 + tokens[:, 1], minlength=36)
     keep = expected > 5
     statistic = ((observed - expected)[keep] ** 2 / expected[keep]).sum().item()
     assert statistic < chi2.ppf(0.9999, int(keep.sum()) - 1)
@@ -333,7 +333,7 @@ def test_guidance_is_a_step_along_the_difference_of_logits(monkeypatch):
     for p in model.parameters():
         nn.init.normal_(p, std=0.5)
     seen = []
-    monkeypatch.setattr(prior_module, "bend", lambda logits, *knobs: seen.append(logits) or bend(logits, *knobs))
+    monkeypatch.setattr(prior_module, "filter_logits", lambda *args: seen.append(args[0]) or filter_logits(*args))
     model.sample(1, torch.tensor([1]), guidance=2.5)
     with torch.no_grad():
         with_label, without = (model.logits(torch.zeros(1, 1, dtype=torch.int64), model.condition(y, 1))[:, 0] for y in (torch.tensor([1]), None))
@@ -345,9 +345,9 @@ def test_guidance_is_a_step_along_the_difference_of_logits(monkeypatch):
 def test_top_k_and_top_p_keep_what_they_say(seed, k, p):
     logits = torch.randn(3, 8, generator=generator(seed), dtype=torch.float64)
     full = logits.softmax(dim=1)
-    kept = bend(logits, top_k=k).isfinite()
+    kept = filter_logits(logits, top_k=k).isfinite()
     assert (kept.sum(dim=1) == min(k, 8)).all()
-    kept = bend(logits, top_p=p).isfinite()
+    kept = filter_logits(logits, top_p=p).isfinite()
     share = (full * kept).sum(dim=1)
     assert (share >= p - 1e-9).all() and kept.any(dim=1).all()
     least = torch.where(kept, full, 2.0).min(dim=1).values
@@ -357,7 +357,7 @@ def test_top_k_and_top_p_keep_what_they_say(seed, k, p):
 
 def test_no_knob_is_no_change():
     logits = torch.randn(5, 8, generator=generator())
-    assert torch.equal(bend(logits, 1.0, 8, 1.0), logits)
+    assert torch.equal(filter_logits(logits, 1.0, 8, 1.0), logits)
 
 
 @pytest.mark.parametrize("levels", [(8, 8, 8), (8, 5, 5, 5), (2, 3)])
@@ -381,8 +381,8 @@ def test_every_parameter_of_a_prior_learns(cls):
 
 
 def test_bigrams_cost_what_they_cost():
-    words = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 1]]).repeat(500, 1)
-    unigram, bigram = ngram_nats(words, words, 2)
+    tokens = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 1]]).repeat(500, 1)
+    unigram, bigram = ngram_nats(tokens, tokens, 2)
     assert unigram == pytest.approx(np.log(2), abs=1e-3) and bigram == pytest.approx(np.log(2) / 4, abs=2e-3)
 
 
@@ -422,7 +422,7 @@ def test_priors_learn_sample_save_and_load(cls, attributes, tmp_path):
     assert model.sample(5, generator=generator()).shape == (5, 3, 3)
 
 
-def test_parallel_decoding_fixes_words_once(monkeypatch):
+def test_parallel_decoding_fixes_tokens_once(monkeypatch):
     torch.manual_seed(0)
     model = MaskedPrior(9, (4, 4), n_labels=2, d_model=16, depth=1).eval()
     seen, logits = [], MaskedPrior.logits
@@ -465,18 +465,18 @@ def test_classes_of_attention_see_no_future():
     model = TokenPrior(7, (2, 3), n_labels=2, d_model=16, depth=2).eval()
     index, c = torch.randint(7, (1, 6)), model.condition(None, 1)
     embedded = model.word(index[:, :-1]).detach().requires_grad_()
-    x = torch.cat([c[:, None], embedded], dim=1) + model.places()
+    x = torch.cat([c[:, None], embedded], dim=1) + model.positions()
     for t in range(6):
-        grad = torch.autograd.grad(model.hidden(x, True)[0, t].sum(), embedded, retain_graph=True)[0][0].abs().sum(dim=1)
+        grad = torch.autograd.grad(model.to_logits(x, True)[0, t].sum(), embedded, retain_graph=True)[0][0].abs().sum(dim=1)
         assert (grad[:t] > 0).all() and (grad[t:] == 0).all()
 
 
-def test_a_first_word_never_trained_is_another_distribution():
+def test_a_first_token_never_trained_is_another_distribution():
     "The seed's start token: trained with one, sampled with another."
     torch.manual_seed(0)
     model = TokenPrior(8, (1, 1), n_labels=2, d_model=16, depth=1, label_dropout=0.0, dropout=0.0)
     nn.init.normal_(model.label.weight)
-    index = torch.randint(2, (256, 1, 1))  # only the words 0 and 1 occur
+    index = torch.randint(2, (256, 1, 1))  # only the tokens 0 and 1 occur
     opt = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(150):
         opt.zero_grad()

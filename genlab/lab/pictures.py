@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'still_explorer', 'latent_explorer', 'draw_images',
-           'ImageRecipe', 'ImageData', 'ImageFacts', 'LabelKnobs', 'Held', 'MeasuredRecipe', 'draw_final', 'table_row',
-           'measure', 'save_images', 'ImageFiles', 'chosen', 'ImageCommands']
+           'ImageRecipe', 'ImageData', 'ImageFacts', 'LabelKnobs', 'save_images', 'ImageFiles', 'chosen',
+           'ImageCommands', 'Held', 'MeasuredRecipe', 'draw_final', 'table_row', 'measure']
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #bb8f3c70
 import math
@@ -215,6 +215,82 @@ class LabelKnobs:
     label: str | None = None
     "what to draw: a class by number or name (3, sneaker), attributes as smiling=1,hat=0. Default: like the training data"
 
+# %% ../../nbs/2_lab/25_pictures.ipynb #5a11053d
+def save_images(x: Tensor, path: Path) -> None:
+    "Images as a grid (.png) or as numbers (.npy, uint8 (N, C, H, W))."
+    if path.suffix not in (".png", ".npy"):
+        raise UserError(f"--out is {path}; expected a name that ends in .png (a picture) or .npy (the images, uint8).")
+    if path.suffix == ".npy":
+        write_atomically(path, lambda p: np.save(p, to_uint8(x).numpy()))
+    else:
+        write_atomically(path, lambda p: Image.fromarray(grid(x, scale=max(1, 64 // x.shape[-1]))).save(p))
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #5b2dc4e2
+class ImageFiles:
+    "Models of images without their data; samples as files and figures."
+
+    @classmethod
+    def rebuild(cls, config, facts: ImageFacts) -> nn.Module:
+        "The model of a run, before its weights are loaded."
+        return cls.build(config, facts.shape)
+
+    @classmethod
+    def generate(cls, model: nn.Module, n: int, seed: int, knobs, facts: ImageFacts, source: ImageData) -> Tensor:
+        "n images, float (n, C, H, W) in [-1, 1] on the CPU, steered by the knobs."
+        return draw_images(model, n, seed, **chosen(model, knobs, facts))
+
+    @staticmethod
+    def show(ax: Axes, images: Tensor, title: str) -> None:
+        "Samples in a figure."
+        show(ax, images[:64], f"{title} images", columns=8)
+
+    def examples(self) -> Tensor:
+        "What it was trained on, for a figure."
+        return self.splits["train"].x[:64]
+
+    save = staticmethod(save_images)
+
+
+def chosen(model: nn.Module, knobs, facts: ImageFacts) -> dict:
+    "The knobs as arguments of `sample`; a label that was asked for becomes `y`, (1, ...)."
+    arguments = dict(vars(knobs))
+    label = arguments.pop("label", None)
+    return arguments if label is None else arguments | dict(y=facts.of(model).parse(label))
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #decc1a7f
+class ImageCommands(ImageRecipe, ImageFiles):
+    "What the command line asks of a recipe of images."
+
+    Data = ImageData
+    Facts = ImageFacts
+    Knobs = Nothing
+    shown = 64      # samples of a picture
+    threads = None  # as many as PyTorch likes
+
+    @property
+    def data_name(self) -> str:
+        return self.splits["train"].name
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    def facts(self) -> ImageFacts:
+        "What the run keeps of its data."
+        images = self.splits["train"]
+        return self.Facts(tuple(self.data.shape), tuple(images.names), images.y.ndim == 2)
+
+    def check(self, before: ImageFacts | None = None) -> None:
+        "Raise a UserError for images that can't be measured, or that aren't those that the run began with."
+        side = min(self.splits["train"].shape[1:])
+        if side < 11:
+            raise UserError(f"--size is {side}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
+        for name, value in vars(before).items() if before else ():
+            now = getattr(self.facts(), name)
+            if value not in ((), "", False, now):  # runs of older versions know less
+                raise UserError(f"this run began with data whose {name} is {value}, and now it is {now}. "
+                                "Put the data back as they were, or train a new run.")
+
 # %% ../../nbs/2_lab/25_pictures.ipynb #a9e1386b
 class Held:
     "Held-out images on a model's device, in pieces that fit into memory."
@@ -293,79 +369,3 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
     costs = {k: "unknown" if v is None else v for k, v in costs.items()}
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, "
           f"peak memory {costs['peak_memory_mb']} MB")
-
-# %% ../../nbs/2_lab/25_pictures.ipynb #5a11053d
-def save_images(x: Tensor, path: Path) -> None:
-    "Images as a grid (.png) or as numbers (.npy, uint8 (N, C, H, W))."
-    if path.suffix not in (".png", ".npy"):
-        raise UserError(f"--out is {path}; expected a name that ends in .png (a picture) or .npy (the images, uint8).")
-    if path.suffix == ".npy":
-        write_atomically(path, lambda p: np.save(p, to_uint8(x).numpy()))
-    else:
-        write_atomically(path, lambda p: Image.fromarray(grid(x, scale=max(1, 64 // x.shape[-1]))).save(p))
-
-# %% ../../nbs/2_lab/25_pictures.ipynb #5b2dc4e2
-class ImageFiles:
-    "Models of images without their data; samples as files and figures."
-
-    @classmethod
-    def rebuild(cls, config, facts: ImageFacts) -> nn.Module:
-        "The model of a run, before its weights are loaded."
-        return cls.build(config, facts.shape)
-
-    @classmethod
-    def generate(cls, model: nn.Module, n: int, seed: int, knobs, facts: ImageFacts, source: ImageData) -> Tensor:
-        "n images, float (n, C, H, W) in [-1, 1] on the CPU, steered by the knobs."
-        return draw_images(model, n, seed, **chosen(model, knobs, facts))
-
-    @staticmethod
-    def show(ax: Axes, images: Tensor, title: str) -> None:
-        "Samples in a figure."
-        show(ax, images[:64], f"{title} images", columns=8)
-
-    def examples(self) -> Tensor:
-        "What it was trained on, for a figure."
-        return self.splits["train"].x[:64]
-
-    save = staticmethod(save_images)
-
-
-def chosen(model: nn.Module, knobs, facts: ImageFacts) -> dict:
-    "The knobs as arguments of `sample`; a label that was asked for becomes `y`, (1, ...)."
-    arguments = dict(vars(knobs))
-    label = arguments.pop("label", None)
-    return arguments if label is None else arguments | dict(y=facts.of(model).parse(label))
-
-# %% ../../nbs/2_lab/25_pictures.ipynb #decc1a7f
-class ImageCommands(ImageRecipe, ImageFiles):
-    "What the command line asks of a recipe of images."
-
-    Data = ImageData
-    Facts = ImageFacts
-    Knobs = Nothing
-    shown = 64      # samples of a picture
-    threads = None  # as many as PyTorch likes
-
-    @property
-    def data_name(self) -> str:
-        return self.splits["train"].name
-
-    @property
-    def steps(self) -> int:
-        return self.config.steps
-
-    def facts(self) -> ImageFacts:
-        "What the run keeps of its data."
-        images = self.splits["train"]
-        return self.Facts(tuple(self.data.shape), tuple(images.names), images.y.ndim == 2)
-
-    def check(self, before: ImageFacts | None = None) -> None:
-        "Raise a UserError for images that can't be measured, or that aren't those that the run began with."
-        side = min(self.splits["train"].shape[1:])
-        if side < 11:
-            raise UserError(f"--size is {side}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
-        for name, value in vars(before).items() if before else ():
-            now = getattr(self.facts(), name)
-            if value not in ((), "", False, now):  # runs of older versions know less
-                raise UserError(f"this run began with data whose {name} is {value}, and now it is {now}. "
-                                "Put the data back as they were, or train a new run.")
