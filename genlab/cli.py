@@ -60,7 +60,7 @@ class Train:
     "Train a model into a run folder: genlab train MODEL [options], or genlab train --resume RUN."
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Sample:
     "Draw new samples from a finished run. `genlab sample RUN --help` says by what that run's samples can be steered."
 
