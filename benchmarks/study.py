@@ -17,13 +17,11 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-import torch
-
 from genlab import UserError
-from genlab.lab.training import versions, write_atomically
 from genlab.studies import LINES, read_lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,9 +41,19 @@ def key(arm: dict) -> str:
     return json.dumps(arm, sort_keys=True)
 
 
+def arm_of(row: dict) -> dict:
+    "The arm whose line this is."
+    return row["config"] | dict(seed=row["seed"])
+
+
+def config_of(arm: dict) -> dict:
+    "What all seeds of this arm have in common."
+    return {name: value for name, value in arm.items() if name != "seed"}
+
+
 def read_arms(path: Path) -> dict[str, dict]:
     "The lines of a file by the key of their arm."
-    return {key(row["config"] | dict(seed=row["seed"])): row for row in read_lines(path)}
+    return {key(arm_of(row)): row for row in read_lines(path)}
 
 
 def append(path: Path, row: dict) -> None:
@@ -64,9 +72,11 @@ def tidy(path: Path, arms: list[dict]) -> None:
     rows = read_arms(path)
     named = [rows.pop(key(arm)) for arm in arms]
     for row in rows.values():
-        print(f"dropped, since the study no longer names it: {describe(row['config'] | dict(seed=row['seed']))}")
+        print(f"dropped, since the study no longer names it: {describe(arm_of(row))}")
     text = "".join(json.dumps(row) + "\n" for row in named)
     if text.encode() != path.read_bytes():
+        from genlab.lab.training import write_atomically
+
         write_atomically(path, lambda p: p.write_text(text, encoding="utf-8", newline="\n"))
 
 
@@ -76,12 +86,21 @@ def describe(arm: dict) -> str:
 
 def device() -> str:
     "What has computed so far, without the machine's name: a GPU only if it was used."
+    torch = sys.modules.get("torch")  # a study that has not loaded it can't have used it
+    if torch is None:
+        return f"CPU, {platform.machine()}"
     cpu = f"{platform.machine()}, threads: {torch.get_num_threads()}"
     return f"{torch.cuda.get_device_name()}; {cpu}" if torch.cuda.is_initialized() else f"CPU, {cpu}"
 
 
+def versions() -> dict[str, str]:
+    "What a value may depend on; from the packages' metadata, so that nothing heavy is imported."
+    return dict(python=platform.python_version(), **{name: version(name) for name in ("genlab", "torch", "numpy")})
+
+
 def commit() -> str:
     "The commit that is checked out, with a + where files differ from it; the lines of studies don't count."
+
     def git(*args: str) -> str:
         return subprocess.run(["git", *args], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
@@ -95,7 +114,7 @@ def seconds_left(missing: list[dict], rows: dict[str, dict]) -> float | None:
         return None
     took = {key(row["config"]): row["seconds"] for row in rows.values()}
     typical = statistics.fmean(took.values())
-    return sum(took.get(key({k: v for k, v in arm.items() if k != "seed"}), typical) for arm in missing)
+    return sum(took.get(key(config_of(arm)), typical) for arm in missing)
 
 
 def run_missing(study: ModuleType, arms: list[dict], path: Path) -> None:
@@ -107,8 +126,7 @@ def run_missing(study: ModuleType, arms: list[dict], path: Path) -> None:
         start = time.perf_counter()
         values = study.run(dict(arm))
         seconds = round(time.perf_counter() - start, 1)
-        config = {name: value for name, value in arm.items() if name != "seed"}
-        append(path, dict(config=config, seed=arm["seed"], seconds=seconds, device=device(), **about, values=values))
+        append(path, dict(config=config_of(arm), seed=arm["seed"], seconds=seconds, device=device(), **about, values=values))
         print(f"{seconds:.1f} s", flush=True)
     tidy(path, arms)
     print(f"{path.name}: all {len(arms)} arms are there, {path.stat().st_size / 1e3:.1f} kB")
@@ -121,15 +139,15 @@ def show(arms: list[dict], path: Path) -> None:
         took = "missing" if row is None else f"{row['seconds']:.1f} s"
         print(f"{took:>10}  {describe(arm)}")
     for row in rows.values():
-        print(f"{'not named':>10}  {describe(row['config'] | dict(seed=row['seed']))}")
+        print(f"{'not named':>10}  {describe(arm_of(row))}")
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME", choices=sorted(p.stem for p in STUDIES.glob("*.py")), help="%(choices)s")
     parser.add_argument("--list", action="store_true", help="what is there and what is missing; runs nothing")
     parser.add_argument("--budget", choices=["smoke"], help="the short arms, into a file of their own")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     study = load(args.name)
     smoke = args.budget == "smoke"
     arms = study.SMOKE if smoke else study.ARMS
