@@ -1,6 +1,7 @@
 "Studies: interrupted in any way they end with the same lines, never mix configurations, and their readers say what stands there."
 
 import importlib.util
+import json
 import math
 import platform
 import re
@@ -207,3 +208,38 @@ def test_smoke(name, tmp_path, monkeypatch):
     tracked, rows = reader.read_study(name), reader.read_lines(tmp_path / f"{name}.jsonl")
     assert {tuple(row["values"]) for row in rows} == {tuple(row["values"]) for row in tracked}
     assert not {tool.key(row["config"]) for row in rows if "epochs" in row["config"]} & {tool.key(row["config"]) for row in tracked}
+
+
+def saved_text(needle: str) -> list[list[str]]:
+    "What chapter 12's cell with this code printed when it was saved, each line split at its blanks and brackets."
+    book = json.loads((ROOT / "nbs" / "1_points" / "12_vae.ipynb").read_text(encoding="utf-8"))
+    (cell,) = (c for c in book["cells"] if c["cell_type"] == "code" and needle in "".join(c["source"]))
+    text = "".join("".join(out["text"]) for out in cell["outputs"] if out["output_type"] == "stream")
+    return [re.split(r"[\s\[\],;]+", line.strip("] ")) for line in text.splitlines()]
+
+
+def test_chapter_12_says_what_the_lines_say():
+    "Table and intervals, computed anew without the reader."
+    seeds = {}
+    for line in (ROOT / "genlab" / "studies" / "point_vae.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        seeds.setdefault(row["config"]["generator"], []).append(row["values"])
+    head, *table = saved_text('read_study("point_vae")')
+    columns = head[-4:]
+    assert len(table) == len(seeds) and columns == list(seeds["real draws"][0])
+    for words, (name, values) in zip(table, seeds.items(), strict=True):
+        assert words[:-12] == re.split(r"[\s,]+", name)
+        for column, *shown in zip(columns, words[-12::3], words[-11::3], words[-10::3], strict=True):
+            numbers = [v[column] for v in values]
+            for text, number in zip(shown, (sum(numbers) / 3, min(numbers), max(numbers)), strict=True):
+                assert abs(float(text) - number) <= 0.5001 * 10 ** -len(text.split(".")[1])
+    intervals = saved_text("next_seed(0.99)")
+    assert [words[0] for words in intervals] == columns
+    for words in intervals:
+        numbers = [v[words[0]] for v in seeds["one pixel, ex-post"]]
+        mean = sum(numbers) / 3
+        sd = math.sqrt(sum((n - mean) ** 2 for n in numbers) / 2)
+        half = 9.9248 * sd * math.sqrt(4 / 3)  # Student's t, 2 degrees of freedom, 99 %, from a printed table
+        live, low, high = float(words[3]), float(words[-3]), float(words[-1])
+        assert low == pytest.approx(mean - half, abs=1e-4) and high == pytest.approx(mean + half, abs=1e-4)
+        assert low <= live <= high

@@ -19,8 +19,11 @@ GENERATORS = {
 }
 ARMS = [dict(generator=name, seed=seed, **settings) for name, settings in GENERATORS.items() for seed in range(3)]
 SMALL = dict(epochs=1, components=8)
-TRIED = ("real draws", "mixture of 128", "learned sigma, N(0, I)", "one pixel, ex-post")
-SMOKE = [{k: SMALL.get(k, v) for k, v in arm.items()} for arm in ARMS if arm["seed"] == 0 and arm["generator"] in TRIED]
+SMOKE = [
+    {name: SMALL.get(name, value) for name, value in arm.items()}
+    for arm in ARMS
+    if arm["seed"] == 0 and arm["generator"] in ("mixture of 128", "one pixel, ex-post")
+]
 
 
 def real(pi: PiData, seed: int) -> torch.Tensor:
