@@ -126,7 +126,8 @@ def run_missing(study: ModuleType, arms: list[dict], path: Path) -> None:
         start = time.perf_counter()
         values = study.run(dict(arm))
         seconds = round(time.perf_counter() - start, 1)
-        append(path, dict(config=config_of(arm), seed=arm["seed"], seconds=seconds, device=device(), **about, values=values))
+        cost = dict(seconds=seconds, device=device())
+        append(path, dict(config=config_of(arm), seed=arm["seed"], **cost, **about, values=values))
         print(f"{seconds:.1f} s", flush=True)
     tidy(path, arms)
     print(f"{path.name}: all {len(arms)} arms are there, {path.stat().st_size / 1e3:.1f} kB")
@@ -144,7 +145,8 @@ def show(arms: list[dict], path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", metavar="NAME", choices=sorted(p.stem for p in STUDIES.glob("*.py")), help="%(choices)s")
+    names = sorted(p.stem for p in STUDIES.glob("*.py"))
+    parser.add_argument("name", metavar="NAME", choices=names, help=", ".join(names))
     parser.add_argument("--list", action="store_true", help="what is there and what is missing; runs nothing")
     parser.add_argument("--budget", choices=["smoke"], help="the short arms, into a file of their own")
     args = parser.parse_args(argv)

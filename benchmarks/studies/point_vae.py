@@ -1,6 +1,6 @@
 """The generators in chapter 12_vae's table, three seeds each, at its laptop settings; about 10 minutes with one thread.
 
-A seed decides the first weights, the order of the points and the fit of the mixture. 20,000 points are drawn and judged.
+A seed decides the first weights, the order of the points and the fit of the mixture. 20,000 points of each are judged.
 """
 
 import torch
