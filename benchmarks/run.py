@@ -31,7 +31,7 @@ SECTIONS = {
 }
 HEAD = """# Benchmarks
 
-`make bench` measures everything below and rewrites this page, section by section; `python benchmarks/run.py feed` does one of them.
+`make bench` measures everything below but the studies and rewrites this page, section by section; `python benchmarks/run.py feed` does one of them.
 Within a section everything was measured side by side in one run. Machines differ and are noisy: read ratios, not seconds.
 """
 
@@ -58,7 +58,8 @@ def main() -> None:
         old = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page.read_text(), flags=re.S | re.M))
         new = {title: section(n, text) if n == name else f"## {title}\n\n{old[title].strip()}\n"
                for n, title in SECTIONS.items() if n == name or title in old}
-        page.write_text(HEAD + "\n" + "\n".join(new.values()))
+        by_hand = [f"## {title}\n\n{text.strip()}\n" for title, text in old.items() if title not in SECTIONS.values()]
+        page.write_text(HEAD + "\n" + "\n".join([*new.values(), *by_hand]))
 
 
 if __name__ == "__main__":
