@@ -17,7 +17,7 @@ help:
 	@echo "make test         export check, every chapter at the smoke budget, tests/"
 	@echo "make lint         ruff over everything but the notebooks"
 	@echo "make bench        benchmarks side by side, each a table (about half an hour)"
-	@echo "make chapters     run the chapters at the laptop budget and save their outputs"
+	@echo "make chapters     run the chapters at the laptop budget and save their outputs and their claims"
 	@echo "make badges       rewrite the chapters' badges after a change of address in settings.ini"
 	@echo "make newest       the tests with the newest versions of all packages, in an environment beside .venv"
 	@echo "make constraints  after a green 'make newest': write its versions into constraints.txt"

@@ -22,10 +22,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["genlab", "genlab.*"]),
-    package_data={
-        "genlab.lab": ["classifiers/*.safetensors", "classifiers/*.json"],
-        "genlab.vq": ["shipped/*.safetensors", "shipped/*.json"],
-    },
+    package_data={"genlab": [f"**/*.{end}" for end in ("safetensors", "json", "jsonl", "txt")]},  # of any part
     install_requires=cfg["requirements"].split(),
     extras_require={"lab": lab, "test": lab + test, "bench": bench, "lint": lint},
     entry_points={"console_scripts": ["genlab=genlab.cli:main"], "nbdev": ["genlab=genlab._modidx:d"]},

@@ -15,7 +15,7 @@ BUDGETS = ("smoke", "laptop", "gpu")
 
 
 def printable(text: object) -> str:
-    "A text without control characters: those of a terminal are written out, such as \\x1b, so that a name can't use them."
+    "A text whose control characters are written out, such as \\x1b, so that a name can't steer a terminal."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
@@ -109,13 +109,13 @@ def claim(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
-    smoke: float | tuple[float, float] | None = None,  # the bound at the smoke budget; without, the same as at the others
+    smoke: float | tuple[float, float] | None = None,  # the bound at the smoke budget, if it is another one there
     seeds: int | None = None,  # how many seeds stand behind the value
 ) -> None:
     """Print a sentence with its value and bound; raises AssertionError if it doesn't hold at this budget.
 
-    With both bounds, `smoke` is a pair. Where the environment variable GENLAB_CLAIMS names a file, the claim is added to it
-    as a line of JSON; so `make chapters` collects the ledger, nbs/claims.json."""
+    With both bounds, `smoke` is a pair. Where the environment variable GENLAB_CLAIMS names a file, the claim is added
+    to it as a line of JSON; so `make chapters` collects the ledger, nbs/claims.json."""
     low, high = bounds = claimed_bounds(at_least, at_most, smoke)
     value = float(value)
     wanted = " and ".join(f"{name} {bound:g}" for name, bound in zip(("at least", "at most"), bounds, strict=True)

@@ -29,7 +29,7 @@ def few_images(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def genlab(work, few_images, monkeypatch, capsys):
-    "Calls the command line in this process, in the folder `work` of a test's module; returns exit code and what was said."
+    "Calls the command line in this process, in a test module's folder `work`; returns exit code and what was said."
     monkeypatch.chdir(work)
     for name, value in environment(few_images).items():
         monkeypatch.setenv(name, value)
@@ -45,6 +45,7 @@ def genlab(work, few_images, monkeypatch, capsys):
 
 def pytest_sessionfinish(session, exitstatus):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter and reporter.stats.get("skipped") and exitstatus == 0:  # a worker has no reporter
-        print(f"\nCI: {len(reporter.stats['skipped'])} tests were skipped; here every test must run.")
+    skipped = reporter and reporter.stats.get("skipped")  # a worker has no reporter
+    if os.environ.get("CI") and skipped and exitstatus == 0:
+        print(f"\nCI: {len(skipped)} tests were skipped; here every test must run.")
         session.exitstatus = 1

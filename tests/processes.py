@@ -23,8 +23,8 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def train(folder: Path, data: Path, *args, processes: int = 1, **kwargs):
-    return subprocess.run(command(processes, "train", *args), cwd=folder, env=environment(data), capture_output=True, text=True,
-                          timeout=300, **kwargs)
+    return subprocess.run(command(processes, "train", *args), cwd=folder, env=environment(data), capture_output=True,
+                          text=True, timeout=300, **kwargs)
 
 
 def rows(run: Path) -> np.ndarray:
@@ -49,7 +49,8 @@ def stop(folder: Path, data: Path, what: list[str], name: str, processes: int, h
     while not seen.exists() and process.poll() is None and time.time() < deadline:
         time.sleep(0.005)
     assert process.poll() is None, f"finished too early: {process.stderr.read()}"
-    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]  # torchrun's workers have sessions of their own
+    launched = psutil.Process(process.pid)
+    everyone = [launched, *launched.children(recursive=True)]  # torchrun's workers have sessions of their own
     for p in everyone if how == signal.SIGKILL else everyone[:1]:  # torchrun hands SIGTERM on
         p.send_signal(how)
     _, said = process.communicate(timeout=60)

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,14 @@ GAME = Path(__file__).with_name("two_networks.py")
 KEYS = ("discriminator_loss", "discriminator_r1", "generator_loss")
 
 
-def play(folder: Path, name: str, steps: int, *, noise: bool = True, accumulate: int = 1, processes: int = 1, die_at=()) -> int:
+def play(
+    folder: Path, name: str, steps: int, *, noise: bool = True, accumulate: int = 1, processes: int = 1, die_at=(),
+) -> int:
     "Train the game in processes of its own; the exit code."
     launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
     arguments = [folder / name, steps, noise, accumulate, *die_at]
-    done = subprocess.run([sys.executable, *launch, str(GAME), *map(str, arguments)], cwd=folder, env=environment(folder),
-                          capture_output=True, text=True, timeout=300)
+    command = [sys.executable, *launch, str(GAME), *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 or die_at, done.stderr
     return done.returncode
 
@@ -63,8 +66,9 @@ def assert_equal(a, b) -> None:
 def test_equal_products_of_processes_and_shards_agree(tmp_path):
     play(tmp_path, "four shards", 60, accumulate=4)
     play(tmp_path, "two by two", 60, accumulate=2, processes=2)
-    np.testing.assert_allclose(logged(tmp_path / "two by two"), logged(tmp_path / "four shards"), rtol=1e-6, equal_nan=True)
-    ends = [torch.load(tmp_path / name / "end.pt", weights_only=True)["model"] for name in ("two by two", "four shards")]
+    runs = [tmp_path / "two by two", tmp_path / "four shards"]
+    np.testing.assert_allclose(*map(logged, runs), rtol=1e-6, equal_nan=True)
+    ends = [torch.load(run / "end.pt", weights_only=True)["model"] for run in runs]
     torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
 
 
@@ -74,7 +78,7 @@ class Plain(Game):
     def __init__(self):
         super().__init__(noise=False)
         self.max_norm = math.inf
-        self.optimizers = {name: torch.optim.SGD(network.parameters(), lr=0.1) for name, network in self.networks.items()}
+        self.optimizers = {name: torch.optim.SGD(n.parameters(), lr=0.1) for name, n in self.networks.items()}
 
 
 @pytest.mark.parametrize("make", [lambda: Game(noise=False), Plain])
@@ -85,8 +89,9 @@ def test_different_products_agree_where_nothing_depends_on_the_shard(make):
         logs.append([[row.get(key, math.nan) for key in KEYS] for row in progress.log])
     for log in logs[1:]:
         np.testing.assert_allclose(log, logs[0], rtol=2e-5, equal_nan=True)
-    noisy = [fit(Game(), Points(), steps=4, batch_size=32, pictures=1, accumulate=n)[1].log[-1]["generator_loss"] for n in (1, 2)]
-    assert abs(noisy[0] - noisy[1]) > 1e-4, "other shards have other noise"
+    noisy = [fit(Game(), Points(), steps=4, batch_size=32, pictures=1, accumulate=n)[1].log[-1] for n in (1, 2)]
+    apart = noisy[0]["generator_loss"] - noisy[1]["generator_loss"]
+    assert abs(apart) > 1e-4, "other shards have other noise"
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -94,7 +99,8 @@ def test_killed_inside_an_update_of_d(tmp_path, processes):
     "Rows of three steps, and checkpoints every twenty, which fall inside of rows."
     play(tmp_path, "whole", 300, processes=processes)
     assert play(tmp_path, "killed", 300, processes=processes, die_at=(500,)) != 0
-    assert load_checkpoint(tmp_path / "killed" / "state")["step"] == 160, "three updates of D a step: the kill came in step 167"
+    saved = load_checkpoint(tmp_path / "killed" / "state")
+    assert saved["step"] == 160, "three updates of D a step: the kill came in step 167"
     assert not (tmp_path / "killed" / "end.pt").exists()
     play(tmp_path, "killed", 300, processes=processes)
     assert_same_end(tmp_path / "killed", tmp_path / "whole")
@@ -130,11 +136,12 @@ def test_a_parameter_outside_the_networks_is_refused():
 def test_an_update_moves_its_own_network_only():
     class Watched(Game):
         def step(self, update, t):
-            before = {name: [w.detach().clone() for w in network.parameters()] for name, network in self.networks.items()}
+            weights = {name: list(network.parameters()) for name, network in self.networks.items()}
+            before = {name: [w.detach().clone() for w in ours] for name, ours in weights.items()}
             parts = update("generator", self.g_loss)
-            assert all(torch.equal(a, b) for a, b in zip(before["discriminator"], self.networks["discriminator"].parameters(), strict=True))
-            assert any(not torch.equal(a, b) for a, b in zip(before["generator"], self.networks["generator"].parameters(), strict=True))
-            assert all(w.grad is None and w.requires_grad for network in self.networks.values() for w in network.parameters())
+            same = {name: [*map(torch.equal, before[name], weights[name])] for name in weights}
+            assert all(same["discriminator"]) and not all(same["generator"])
+            assert all(w.grad is None and w.requires_grad for ours in weights.values() for w in ours)
             return parts
 
         def g_loss(self, x, y):
@@ -162,7 +169,8 @@ def test_each_update_has_its_own_batch_and_noise():
 
 
 def test_a_penalty_every_fourth_step_is_logged_by_its_own_mean():
-    _, progress = fit(Game(), Points(), steps=400, batch_size=32, pictures=1)  # rows of four steps, each with one penalty
+    # Rows of four steps, each with one penalty.
+    _, progress = fit(Game(), Points(), steps=400, batch_size=32, pictures=1)
     once = []
 
     class Watched(Game):
@@ -183,7 +191,8 @@ def test_the_best_moment_is_chosen_by_name_and_direction(direction, expected):
         script = [5.0, 4.0, 1.0, math.nan, 6.0, 3.0]
 
         def validate(self, model):
-            self.seen_weights = [*getattr(self, "seen_weights", []), {k: v.clone() for k, v in model.state_dict().items()}]
+            weights = {k: v.clone() for k, v in model.state_dict().items()}
+            self.seen_weights = [*getattr(self, "seen_weights", []), weights]
             return dict(first=-float(len(self.seen_weights)), second=self.script[len(self.seen_weights) - 1])
 
     recipe = Scripted()
@@ -224,12 +233,13 @@ def test_a_nan_in_the_third_update_leaves_everything_as_it_was(tmp_path):
         def d_loss(self, x, y):
             self.counter.sick = self.seen == 3 * 12 + 2 or self.state is not None
             if self.counter.sick and self.state is None:
-                self.state = {name: {k: v.clone() for k, v in network.state_dict().items()} for name, network in self.networks.items()}
+                self.state = {name: deepcopy(dict(network.state_dict())) for name, network in self.networks.items()}
             return super().d_loss(x, y)
 
     recipe = Sick()
     run = create_run(tmp_path / "run", dict(model="game"))
-    with pytest.raises(UserError, match=r"in step 13, update 3 of it \(discriminator\): .* that of discriminator.2 \(Counter\)") as error:
+    said = r"in step 13, update 3 of it \(discriminator\): .* that of discriminator.2 \(Counter\)"
+    with pytest.raises(UserError, match=said) as error:
         fit(recipe, Points(), steps=40, batch_size=32, out=run, save_every=5, pictures=1)
     assert "000000010.pt" in str(error.value)
     for name, network in recipe.networks.items():
@@ -256,7 +266,7 @@ def test_the_average_grows_into_its_decay():
         model, _ = fit(Still(network, lr=1e-3), Points(), steps=250, batch_size=32, **options)
         return model.weight[0, 0].item()
 
-    assert trained() == pytest.approx(1, abs=1e-6), "the average began with the first step's weights, or nearly forgot them"
+    assert trained() == pytest.approx(1, abs=1e-6), "the average began with the first step's weights, or forgot them"
     assert trained(ema=0.0) == 1.0
 
 
@@ -275,7 +285,8 @@ def test_the_decay_step_by_step():
 def test_an_old_checkpoint_keeps_its_constant_average():
     network = nn.Linear(2, 2)
     progress = Progress(Recipe(network, lr=1e-3), decay=0.9)
-    old = dict(model=network.state_dict(), ema=progress.average.state_dict(), optimizers=[progress.optimizers["model"].state_dict()],
+    optimizers = [progress.optimizers["model"].state_dict()]
+    old = dict(model=network.state_dict(), ema=progress.average.state_dict(), optimizers=optimizers,
                step=7, seconds=1.0, log=[], sums=dict(loss=6.0), summed=3, best=None)
     today = as_today(old)
     assert today["grows"] is False and today["updates"] == 7 and today["counts"] == dict(loss=3)
@@ -340,9 +351,10 @@ def test_the_best_moment_survives_a_resumption(tmp_path):
 def test_the_averaged_network_is_the_one_that_is_named():
     recipe = Game()
     model, progress = fit(recipe, Points(), steps=1, batch_size=32, pictures=1, ema=0.0)
-    assert [tuple(w.shape) for w in model.parameters()] == [tuple(w.shape) for w in recipe.networks["generator"].parameters()]
+    generator = list(recipe.networks["generator"].parameters())
+    assert [w.shape for w in model.parameters()] == [w.shape for w in generator]
     last = progress.average.module.parameters()  # without memory it is the network as it is
-    assert all(torch.equal(a, b) for a, b in zip(last, recipe.networks["generator"].parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(last, generator, strict=True))
 
 
 def test_rows_of_a_length_that_does_not_divide_the_steps():
@@ -359,7 +371,8 @@ def test_rows_of_a_length_that_does_not_divide_the_steps():
 
 
 def test_batches_leave_out_what_is_less_than_one():
-    epochs = torch.stack([torch.cat([batch_index(100, 30, seed=0, count=3 * epoch + i) for i in range(3)]) for epoch in range(2)])
+    batches = [batch_index(100, 30, seed=0, count=count) for count in range(6)]
+    epochs = torch.stack([torch.cat(batches[:3]), torch.cat(batches[3:])])
     assert all(len(epoch.unique()) == 90 for epoch in epochs) and not torch.equal(*epochs)
 
 
@@ -413,7 +426,8 @@ def test_a_run_goes_on_with_the_settings_that_it_began_with(tmp_path):
     run = create_run(tmp_path / "run", dict(model="game"))
     settings = dict(steps=20, batch_size=32, seed=0, accumulate=1)
     fit(Game(), Points(), out=run, **settings)
-    others = dict(steps=(40, "steps 20, not 40"), batch_size=(16, "batch_size 32"), seed=(5, "seed 0"), accumulate=(2, "shards 1"))
+    others = dict(steps=(40, "steps 20, not 40"), batch_size=(16, "batch_size 32"), seed=(5, "seed 0"))
+    others |= dict(accumulate=(2, "shards 1"))
     for name, (other, said) in others.items():
         with pytest.raises(UserError, match=said):
             fit(Game(), Points(), out=run, **settings | {name: other})

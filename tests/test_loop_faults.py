@@ -1,7 +1,8 @@
-"More of the loop's promises, each written for a fault that no other test saw: a factor, a missing line, a swapped argument."
+"More of the loop's promises, each for a fault that no other test saw: a factor, a missing line, a swapped argument."
 
 import math
 import signal
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,13 +32,47 @@ class Plain(Recipe):
 def test_a_checkpoint_holds_every_number():
     recipe = Plain()
     before = Progress(recipe, decay=0.9)
+    weights = before.average.module.state_dict()
     changed = dict(step=3, updates=5, seconds=7.0, log=[dict(step=2)], sums=dict(loss=1.0), counts=dict(loss=2),
-                   best=dict(value=1.0, step=2, weights={}), grows=False)
+                   best=dict(value=1.0, step=2, weights=weights), grows=False)
     for name, value in changed.items():
         setattr(before, name, value)
     after = Progress(Plain(), decay=0.9)
     restore(after, before.state_dict())
     assert {name: getattr(after, name) for name in changed} == changed
+
+
+NOT_A_CHECKPOINT = {
+    "a list": lambda state: [state],
+    "nothing": lambda state: {},
+    "step": lambda state: state | dict(step="abc"),
+    "updates": lambda state: state | dict(updates=None),
+    "log": lambda state: state | dict(log=5),
+    "rows": lambda state: state | dict(log=[5]),
+    "sums": lambda state: state | dict(sums=dict(loss="abc"), counts=dict(loss=1)),
+    "counts": lambda state: state | dict(sums=dict(loss=1.0), counts={}),
+    "best": lambda state: state | dict(best=5),
+    "best value": lambda state: state | dict(best=dict(value="abc", step=1, weights={})),
+    "best weights": lambda state: state | dict(best=dict(value=1.0, step=1, weights={})),
+    "best of others": lambda state: state | dict(best=dict(value=1.0, step=1, weights=dict(a=5))),
+    "settings": lambda state: state | dict(settings=[]),
+    "networks": lambda state: state | dict(networks=5),
+    "optimizers": lambda state: state | dict(optimizers=dict(model=[])),
+    "average": lambda state: state | dict(average=5),
+    "half of the old form": lambda state: dict(model=state["networks"]["model"]),
+}
+
+
+@pytest.mark.parametrize("what", NOT_A_CHECKPOINT)
+def test_what_is_no_checkpoint_is_a_sentence(tmp_path, what):
+    run = create_run(tmp_path / "run", dict(model="plain"))
+    fit(Plain(), Points(), steps=2, batch_size=32, out=run)
+    path = run / "state" / "000000002.pt"
+    state = NOT_A_CHECKPOINT[what](torch.load(path, weights_only=True))
+    torch.save(state, path)
+    with pytest.raises(UserError, match="is damaged|of another model than the settings describe") as error:
+        fit(Plain(), Points(), steps=2, batch_size=32, out=run)
+    assert len(str(error.value)) < 400 and "\\n" not in str(error.value)
 
 
 def test_shards_add_up_to_the_gradient_of_their_batch():
@@ -198,7 +233,8 @@ def test_the_search_for_a_nan_looks_into_tuples_and_leaves_no_hooks():
 
 
 def test_curves_show_what_changes_after_the_beginning():
-    log = [dict(step=1, loss=1000.0, skipped=0.0), *(dict(step=s, loss=1.0 + s / 100, skipped=0.0) for s in range(2, 101))]
+    log = [dict(step=1, loss=1000.0, skipped=0.0)]
+    log += [dict(step=s, loss=1.0 + s / 100, skipped=0.0) for s in range(2, 101)]
     assert curve_names(log[:1]) == ["loss", "skipped"] and curve_names(log) == ["loss"]
     ax, = plot_log(log, steps=100).axes
     low, high = ax.get_ylim()
@@ -236,7 +272,8 @@ def test_a_vae_s_step_weighs_the_kl_as_its_config_says():
     x = pi.points[:64]
     for t in (0.0, 0.1, 0.9):
         losses = []
-        for loss in (recipe.step(lambda name, loss: loss, t), lambda x, t=t: annealed_elbo(recipe.model, x, BETAS["linear"](t), 0.5)):
+        expected = partial(annealed_elbo, recipe.model, beta=BETAS["linear"](t), free_bits=0.5)
+        for loss in (recipe.step(lambda name, loss: loss, t), expected):
             torch.manual_seed(0)
             losses.append(float(loss(x)["loss"].detach()))
         assert losses[0] == losses[1]

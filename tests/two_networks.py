@@ -1,6 +1,6 @@
-"""A small game of two networks, for the tests of the loop: three updates of D and one of G in each step, R1 every fourth step.
+"""A small game of two networks for tests of the loop: a step is three updates of D and one of G, R1 in every fourth.
 
-As a program it trains the game in a run folder, so that tests can kill it, resume it, and start it in several processes:
+As a program it trains the game in a run folder, so that tests can kill it, resume it, and start it in processes:
 
     python tests/two_networks.py RUN STEPS NOISE ACCUMULATE [die at this loss of D]
 """
@@ -46,7 +46,7 @@ class Game(Recipe):
         torch.manual_seed(0)
         generator = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2))
         discriminator = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
-        super().__init__(dict(discriminator=discriminator, generator=generator), lr=2e-3)  # the averaged one isn't first
+        super().__init__(dict(discriminator=discriminator, generator=generator), lr=2e-3)  # the averaged one is second
         self.noise = noise
         self.die_at = die_at
         self.seen = 0
@@ -95,8 +95,8 @@ def main() -> None:
     if not run.exists() and int(os.environ.get("RANK", 0)) == 0:
         create_run(run, dict(model="game"))
     recipe = Game(noise == "True", int(die_at[0]) if die_at else None)
-    model, progress = fit(recipe, Points(), steps=int(steps), batch_size=32, out=run, save_every=20, pictures=5, device="cpu",
-                          accumulate=int(accumulate))
+    options = dict(out=run, save_every=20, pictures=5, device="cpu", accumulate=int(accumulate))
+    model, progress = fit(recipe, Points(), steps=int(steps), batch_size=32, **options)
     if int(os.environ.get("RANK", 0)) == 0:
         torch.save(dict(state=progress.state_dict(), model=model.state_dict()), run / "end.pt")
         (run / "log.json").write_text(json.dumps(progress.log))

@@ -1,7 +1,7 @@
 """What is done to chapters as files: badges, running and saving them, the export check.
 
     python tools/chapters.py badges                rewrite badges and Colab set-up cells from settings.ini's address
-    python tools/chapters.py run [--budget laptop] [NAME ...]   execute in a real kernel and save the outputs
+    python tools/chapters.py run [--budget laptop] [NAME ...]   execute in a real kernel, save outputs and claims
     python tools/chapters.py check-export          is genlab/ what the notebooks export?
     python tools/chapters.py list                  what there is
 """
@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from configparser import ConfigParser
 from io import BytesIO
@@ -29,7 +30,12 @@ if "google.colab" in str(get_ipython()):
     !pip install -q -c colab_has.txt "genlab @ git+{git_url}@{branch}"
 else:
     print("not in Colab: nothing to install")"""
-PEAK = "import resource, sys\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
+CLAIMS = NBS / "claims.json"  # the ledger: what each saved chapter claims, and what it measured
+COSTS = """\
+import json, resource, sys
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+from genlab.workshop.runs import choose_device, versions
+print(json.dumps(dict(peak=peak, device=choose_device(), versions=versions())))"""
 
 
 def address() -> dict[str, str]:  # git_url, branch
@@ -88,27 +94,55 @@ def keep_output(out: dict) -> bool:
 
 def lighter(picture: str) -> str:
     "A figure as base64 PNG with a palette of 256 colours: looks the same, and is about a third of the size."
-    image, out = Image.open(BytesIO(base64.b64decode(picture))).convert("RGB"), BytesIO()
+    image = Image.open(BytesIO(base64.b64decode(picture))).convert("RGB")
+    out = BytesIO()
     few = image.getcolors(4_096) is not None  # curves and text; photographs and faces have more, and need dithering
-    palette = image.quantize(256, dither=Image.Dither.NONE) if few else image.quantize(256, kmeans=4)
-    (palette if few else image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)).save(out, format="png", optimize=True)
+    if few:
+        image = image.quantize(256, dither=Image.Dither.NONE)
+    else:
+        image = image.quantize(palette=image.quantize(256, kmeans=4), dither=Image.Dither.FLOYDSTEINBERG)
+    image.save(out, format="png", optimize=True)
     return min(base64.b64encode(out.getvalue()).decode(), picture, key=len)
 
 
 def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megabytes
-    "Execute a chapter in a real kernel at a budget, and save it with its outputs and its measured cost."
+    "Execute a chapter in a real kernel at a budget, and save it with its outputs, its measured cost and its claims."
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "claims.jsonl"
+        lines.touch()
+        os.environ.update(GENLAB_BUDGET=budget, GENLAB_CLAIMS=str(lines), TQDM_DISABLE="1")  # bars are not saved
+        minutes, costs = execute(path, budget)
+        write_claims(CLAIMS, path.stem, lines.read_text(encoding="utf-8"), budget, minutes, costs)
+    return minutes, costs["peak"]
+
+
+def write_claims(ledger: Path, chapter: str, lines: str, budget: str, minutes: float, costs: dict) -> None:
+    "Replace a chapter's claims in the ledger; `lines` are those that `genlab.claim` wrote."
+    book = json.loads(ledger.read_text(encoding="utf-8")) if ledger.exists() else {}
+    book.pop(chapter, None)
+    claims = [json.loads(line) for line in lines.splitlines()]
+    if claims:
+        for claim in claims:
+            claim["value"] = float(f"{claim['value']:.6g}")
+        about = dict(budget=budget, seconds=round(60 * minutes), device=costs["device"], versions=costs["versions"])
+        book[chapter] = about | dict(claims=claims)
+    text = json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True)
+    ledger.write_text(text + "\n", encoding="utf-8")
+
+
+def execute(path: Path, budget: str) -> tuple[float, dict]:  # minutes; peak megabytes, device, versions
+    "Execute a chapter and save it with its outputs and cost."
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ.update(GENLAB_BUDGET=budget, TQDM_DISABLE="1")  # bars are not saved
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does: fair to whatever else is running
     nb = nbformat.read(path, as_version=4)
     client = NotebookClient(nb, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
-    nb.cells.append(nbformat.v4.new_code_cell(PEAK))
+    nb.cells.append(nbformat.v4.new_code_cell(COSTS))
     start = time.perf_counter()
     client.execute()
     minutes = (time.perf_counter() - start) / 60
-    peak = int(nb.cells.pop().outputs[0].text) / 2**20
+    costs = json.loads(nb.cells.pop().outputs[0].text)
     nb.metadata.pop("widgets", None)
     for cell in nb.cells:
         if cell.cell_type == "code":
@@ -116,7 +150,7 @@ def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megaby
             for out in cell.outputs:
                 if "image/png" in out.get("data", {}):
                     out.data["image/png"] = lighter(out.data["image/png"])
-    cost = f"{max(minutes, 0.1):.1f} min, {round(peak, -1):.0f} MB"
+    cost = f"{max(minutes, 0.1):.1f} min, {round(costs['peak'], -1):.0f} MB"
     column = {"laptop": 3, "gpu": 4}.get(budget)
     lines = nb.cells[0].source.splitlines()
     for i, line in enumerate(lines):
@@ -134,7 +168,7 @@ def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megaby
             if "execution_count" in out:
                 out["execution_count"] = i
     write(path, clean)
-    return minutes, peak
+    return minutes, costs
 
 
 def check_export() -> int:
@@ -171,7 +205,8 @@ def main() -> int:
     wanted = [p for p in chapters() if not getattr(args, "names", None) or p.stem in args.names]
     missing = set(getattr(args, "names", [])) - {p.stem for p in wanted}
     if missing:
-        parser.error(f"no such chapter: {', '.join(sorted(missing))}; there are {', '.join(p.stem for p in chapters())}")
+        there = ", ".join(p.stem for p in chapters())
+        parser.error(f"no such chapter: {', '.join(sorted(missing))}; there are {there}")
     for i, path in enumerate(wanted, 1):
         if args.command == "badges":
             write_badges(path)
