@@ -11,13 +11,15 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision import transforms
 from torchvision.transforms.v2.functional import resize
 
@@ -111,6 +113,21 @@ def test_mnist_as_gz_files(mnist):
     assert torch.equal(im.load_images("mnist", root=mnist).x, whole.x)
 
 
+@pytest.mark.parametrize("name,folder", [("mnist", "MNIST"), ("fashion_mnist", "Fashion_MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_four_gz_files_laid_down_by_hand(tmp_path, monkeypatch, name, folder):
+    "The layout that people make: data/Fashion_MNIST/ with the four files as they were downloaded."
+    monkeypatch.setitem(ds.DEBIAN, "fashion_mnist", tmp_path / "no package")
+    write_mnist(tmp_path / "whole")
+    data = tmp_path / "data"
+    (data / folder).mkdir(parents=True)
+    for path in (tmp_path / "whole" / "MNIST" / "raw").iterdir():
+        (data / folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for split in im.SPLITS:
+        twin, s = im.load_images("mnist", split, root=tmp_path / "whole"), im.load_images(name, split, root=data)
+        assert torch.equal(s.x, twin.x) and torch.equal(s.y, twin.y) and s.name == name
+    assert len(list((data / folder).glob("*.gz"))) == 4, "what the user has laid down is left alone"
+
+
 @pytest.mark.parametrize("cut", [0, 3, 10, 16, 500, -1])
 def test_truncated_idx(mnist, cut):
     path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
@@ -133,6 +150,30 @@ def test_damaged_gz(mnist):
         path.with_name(path.name + ".gz").write_bytes(content)
         assert "can't be unpacked" in complaint("mnist", root=mnist)
         assert not path.exists()
+
+
+def test_a_gzip_bomb_is_not_unpacked(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.unlink()
+    zeros = gzip.compress(bytes(2**24), compresslevel=9)
+    path.with_name(path.name + ".gz").write_bytes(zeros * 64)  # a megabyte that unpacks to one gigabyte
+    start = time.perf_counter()
+    assert "unpacks to more than 67,108,864 bytes" in complaint("mnist", root=mnist)
+    assert not path.exists() and time.perf_counter() - start < 10
+
+
+def test_an_idx_file_of_a_terabyte_is_not_read(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    with open(path, "r+b") as f:
+        f.truncate(2**40)  # sparse: it takes no room on the disk
+    assert "has 1,099,511,627,776 bytes; expected at most" in complaint("mnist", root=mnist)
+
+
+@pytest.mark.parametrize("dims", [0, 5, 255])
+def test_an_idx_header_of_many_dimensions(mnist, dims):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(struct.pack(">HBB", 0, 8, dims) + b"\xff" * 4 * dims)
+    assert "no IDX file of bytes" in complaint("mnist", root=mnist)
 
 
 def test_idx_of_another_shape(mnist):
@@ -459,6 +500,87 @@ def test_damaged_jpeg_is_named_and_its_repair_continues(celeba, monkeypatch):
     assert len(im.load_images("celeba", root=celeba)) == 24
 
 
+def png(size, *chunks):
+    "A PNG of that size, of any chunks."
+    head = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", head), *chunks, (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")):
+        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return out
+
+
+@pytest.mark.parametrize("content,says", [
+    (png((60_000, 60_000)), "can't be read"), (png((9_000, 9_000)), "has 9000x9000 pixels; expected 178x218"),
+    (png((178, 218), (b"zTXt", b"k\0\0" + zlib.compress(bytes(2**28), 9))), "can't be read"),
+    (png((178, 218), (b"tRNS", b"\1")), "can't be read"), (png((178, 218)), "can't be read")],
+    ids=["bomb", "large", "zTXt bomb", "tRNS", "short"])
+def test_a_picture_that_is_a_bomb_is_refused_at_once(celeba, content, says):
+    path = celeba / "celeba" / "img_align_celeba" / "000002.jpg"
+    path.write_bytes(content)
+    start = time.perf_counter()
+    message = complaint("celeba", root=celeba)
+    assert "000002.jpg" in message and says in message and time.perf_counter() - start < 5
+
+
+def test_without_an_expected_size_a_picture_has_a_bound(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(png((5_000, 5_000)))
+    with pytest.raises(UserError, match="has 5000x5000 pixels; expected at most 16,777,216"):
+        ds.decode_picture(path)
+
+
+@pytest.mark.parametrize("name", ["000003.jpg", "000003.png"])
+def test_an_eps_file_starts_no_ghostscript_whatever_its_name(tmp_path, monkeypatch, name):
+    "EPS is a program; Pillow goes by the first bytes, and would run it."
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: pytest.fail("Ghostscript was started"))
+    path = tmp_path / name
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 178 218\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as opened:
+        assert opened.format == "EPS", "Pillow takes it for what it is"
+    with pytest.raises(UserError, match="can't be read as a PNG or JPEG"):
+        ds.decode_picture(path)
+
+
+def test_a_pipe_among_the_pictures_does_not_wait_for_ever(celeba):
+    path = celeba / "celeba" / "img_align_celeba" / "000005.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    code = "import sys, genlab.lab.images as im; im.load_images('celeba', root=sys.argv[1])"
+    run = subprocess.run([sys.executable, "-c", code, celeba], capture_output=True, text=True, timeout=60)
+    assert "000005.jpg can't be read as a PNG or JPEG (it is no regular file)" in run.stderr
+
+
+def test_a_pipe_instead_of_a_list_or_an_idx_file_is_missing(celeba):
+    for file in ("celeba/list_attr_celeba.txt", "MNIST/raw/train-images-idx3-ubyte"):
+        path = celeba / file
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        assert "was not found" in complaint(file.split("/")[0].lower(), root=celeba)
+
+
+@pytest.mark.parametrize("edit,says", [
+    (lambda a, p: (a.replace(" 1", " 300", 1), p), "values [-1, 1, 300]"),
+    (lambda a, p: (a.replace(" 1", " 99999999999999999999", 1), p), "has a line"),
+    (lambda a, p: (a.replace(" 1", " \u00b2", 1), p), "has a line"),
+    (lambda a, p: ("\u00b2" + a.removeprefix("40"), p), "has a line"),
+    (lambda a, p: ("9" * 5_000 + a.removeprefix("40"), p), "has a line"),
+    (lambda a, p: (a, p.replace("000001.jpg 0", "000001.jpg \u00b2")), "has a line"),
+    (lambda a, p: (a, p.replace(".jpg ", ".jpg 0 ")), "has a line"),
+    (lambda a, p: (a, "image_id partition part\n" + p.replace(".jpg ", ".jpg 0 ")), "has 2 columns of numbers; expected one"),
+    (lambda a, p: (a.replace("000002.jpg", "000001.jpg"), p), "names a picture or a column twice"),
+    (lambda a, p: (a.replace("Bald", "Young"), p), "names a picture or a column twice"),
+    (lambda a, p: (a.replace("000002.jpg", "../002.jpg"), p), "has a line"),
+    (lambda a, p: (a, "\0.jpg" * 100), "has a line")],
+    ids=["300", "10**20", "superscript", "count superscript", "count of 5,000 digits", "part superscript", "two columns", "two named columns",
+         "picture twice", "column twice", "another folder", "zero bytes"])
+def test_numbers_of_the_lists_that_cannot_be(celeba, edit, says):
+    attributes, parts = celeba / "celeba" / "list_attr_celeba.txt", celeba / "celeba" / "list_eval_partition.txt"
+    for path, text in zip((attributes, parts), edit(attributes.read_text(), parts.read_text()), strict=True):
+        path.write_text(text)
+    assert says in complaint("celeba", root=celeba)
+
+
 @pytest.mark.parametrize("kaggle", [False, True])
 def test_faults_of_the_lists(tmp_path, kaggle):
     folder, end = write_celeba(tmp_path, kaggle=kaggle), ".csv" if kaggle else ".txt"
@@ -481,6 +603,16 @@ def test_faults_of_the_lists(tmp_path, kaggle):
     assert "0 pictures for validation" in complaint("celeba", "validation", root=tmp_path)
     parts.unlink()
     assert "list_eval_partition.txt (or .csv) is missing" in complaint("celeba", root=tmp_path)
+
+
+@pytest.mark.parametrize("header", [
+    b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 3, 64, 64), }", b"{'descr': '|O', 'fortran_order': False, 'shape': (24,), }",
+    b"[" * 5_000, b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3), }"], ids=["10**13", "objects", "deep", "negative"])
+def test_a_cache_with_a_header_that_cannot_be(celeba, header):
+    im.load_images("celeba", root=celeba)
+    path = cache(celeba)
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n" + bytes(100))
+    assert "is damaged" in complaint("celeba", root=celeba)
 
 
 def test_a_cache_that_does_not_fit(celeba):
@@ -542,6 +674,61 @@ def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
         assert torch.equal(copy.x, s.x) and torch.equal(copy.y, s.y)
     (folder / "test-00000-of-00001.parquet").write_bytes(b"PAR1 not really PAR1")
     assert "Parquet file that can't be read" in complaint("cifar10", "test", root=root)
+
+
+@pytest.mark.parametrize("column,says", [
+    (None, "has no column 'label'; it has img"), (lambda pa: pa.array([1, None, 2]), "has None in column 'label'"),
+    (lambda pa: pa.array([1, 2**63 + 5, 2], pa.uint64()), "classes from 1 to 9223372036854775813"),
+    (lambda pa: pa.array([1, Decimal(2**70), 2]), "has 1 in column 'label'; expected int"),
+    (lambda pa: pa.array([1.0, 2.0, float("nan")]), "expected int"), (lambda pa: pa.array(["1", "2", "3"]), "expected int"),
+    (lambda pa: pa.array([1, -1, 2]), "classes from -1 to 2; expected 0 to 9"),
+    (lambda pa: pa.array([[1], [2], [3]]), "expected int")], ids=["missing", "null", "2**63", "2**70", "float", "text", "-1", "list"])
+def test_labels_of_a_parquet_file_that_cannot_be(tmp_path, column, says):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    cells = [dict(bytes=png_of(np.full((32, 32, 3), k, np.uint8)), path=None) for k in range(3)]
+    table = dict(img=cells) | (dict(label=column(pa)) if column else {})
+    (tmp_path / "cifar10").mkdir()
+    pq.write_table(pa.table(table), tmp_path / "cifar10" / "test-0.parquet")
+    assert says in complaint("cifar10", "test", root=tmp_path)
+
+
+@pytest.mark.parametrize("cells,says", [
+    ([None], "without its bytes"), ([dict(bytes=None, path="a.png")], "without its bytes"), ([dict(path="a.png")], "without its bytes"),
+    ([b"\x89PNG"], "without its bytes"), ([dict(bytes=b"\x89PNG", path="")], "can't be read as a PNG"), ([3], "without its bytes")],
+    ids=["null", "null bytes", "no bytes", "bare", "broken", "number"])
+def test_pictures_of_a_parquet_file_that_cannot_be(tmp_path, cells, says):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "cifar10").mkdir()
+    pq.write_table(pa.table(dict(img=cells, label=[1])), tmp_path / "cifar10" / "test-0.parquet")
+    assert says in complaint("cifar10", "test", root=tmp_path)
+
+
+def png_of(a: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(a).save(out, format="png")
+    return out.getvalue()
+
+
+def test_a_parquet_cache_is_named_after_its_files(tmp_path):
+    "Another copy of the same length in the same place is decoded anew."
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "cifar10").mkdir()
+    for k in (3, 200):
+        cells = [dict(bytes=png_of(np.full((32, 32, 3), k, np.uint8)), path=None)]
+        pq.write_table(pa.table(dict(img=cells, label=[1])), tmp_path / "cifar10" / "test-0.parquet")
+        assert im.load_images("cifar10", "test", root=tmp_path).x.unique().tolist() == [k]
+
+
+def test_a_damaged_page_of_a_parquet_file(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "cifar10").mkdir()
+    path = tmp_path / "cifar10" / "test-0.parquet"
+    cells = [dict(bytes=png_of(np.random.default_rng(k).integers(0, 256, (32, 32, 3), dtype=np.uint8)), path=None) for k in range(9)]
+    pq.write_table(pa.table(dict(img=cells, label=list(range(9)))), path)
+    content = bytearray(path.read_bytes())
+    content[4:2_000] = b"\xff" * 1_996
+    path.write_bytes(content)
+    assert "cifar10" in complaint("cifar10", "test", root=tmp_path)
 
 
 # ---- Found, fetched, or one sentence
@@ -628,6 +815,51 @@ def test_the_data_folder(tmp_path, monkeypatch):
     assert im.data_folder() == Path(genlab.__file__).parent.parent / "data"
     (tmp_path / "file").write_text("")
     assert "is a file; expected a folder" in complaint("mnist", root=tmp_path / "file")
+
+
+def test_a_data_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch):
+    "A typing error must not become a new folder with a gigabyte in it."
+    typo = tmp_path / "dta" / "images"
+    monkeypatch.setenv("GENLAB_DATA", str(typo))
+    for name in ("mnist", "fashion_mnist", "celeba", "emoji"):
+        message = complaint(name)
+        assert str(typo) in message and "named by GENLAB_DATA, does not exist" in message
+        assert "named by root, does not exist" in complaint(name, root=typo)
+    assert not typo.parent.exists()
+    (tmp_path / "dangling").symlink_to(typo)
+    assert "does not exist" in complaint("mnist", root=tmp_path / "dangling")
+    monkeypatch.setenv("GENLAB_DATA", "")
+    assert im.data_folder() == Path(genlab.__file__).parent.parent / "data", "empty is not set"
+
+
+@pytest.mark.parametrize("root", ["x" * 256, "/".join(["x" * 250] * 17), "~nobody-of-this-name/data", "a\0b"],
+                         ids=["a long name", "a long path", "a user", "a zero byte"])
+def test_data_folders_that_cannot_be(root, monkeypatch):
+    assert "data folder" in complaint("mnist", root=root)
+    if "\0" not in root:
+        monkeypatch.setenv("GENLAB_DATA", root)
+        assert "data folder" in complaint("celeba")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "celeba", "emoji"])
+def test_a_root_as_long_as_a_path_may_be(tmp_path, monkeypatch, name):
+    "The folder itself is there, but nothing in it can have a name."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ds, "SYSTEM_FONTS", tmp_path / "no fonts")
+    parts = ["y" * 250] * 16
+    for part in parts:  # too long to be made in one go
+        os.mkdir(part)
+        os.chdir(part)
+    length = 4_095 - len("/".join(parts)) - 1
+    root = "/".join(parts)
+    deeper = min(length - 1, 70)
+    os.mkdir("z" * deeper)
+    os.chdir(tmp_path)
+    root = f"{root}/{'z' * deeper}"
+    assert Path(root).is_dir()
+    message = complaint(name, root=root)
+    assert "data folder" in message or "was not found" in message
+    shutil.rmtree(tmp_path / parts[0])
 
 
 def test_a_folder_that_cannot_be_written(mnist, monkeypatch):
