@@ -19,8 +19,17 @@ from genlab import UserError
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 UNICODE = Path("/usr/share/unicode/emoji/emoji-test.txt")
 PLAIN = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-GROUPS = dict(smileys="Smileys & Emotion", people="People & Body", animals="Animals & Nature", food="Food & Drink", travel="Travel & Places",
-              activities="Activities", objects="Objects", symbols="Symbols", flags="Flags")
+GROUPS = dict(
+    smileys="Smileys & Emotion",
+    people="People & Body",
+    animals="Animals & Nature",
+    food="Food & Drink",
+    travel="Travel & Places",
+    activities="Activities",
+    objects="Objects",
+    symbols="Symbols",
+    flags="Flags",
+)
 has_font = pytest.mark.skipif(not FONT.is_file(), reason="Debian's package fonts-noto-color-emoji is missing")
 
 
@@ -85,7 +94,11 @@ def test_variants_by_skin_tone_and_gender_are_one_family(listed):
     for sequence, (_, name) in listed.items():
         name = re.sub(r"(: |, )[\w-]+ skin tone(, [\w-]+ skin tone)*", "", name)
         name = re.sub(r"\b(men|women|man|woman|people)\b(?!\u2019)", "person", name)
-        name = name.replace("person and person holding", "person holding").replace(": person, person", "").replace("person dancing", "dancing")
+        name = (
+            name.replace("person and person holding", "person holding")
+            .replace(": person, person", "")
+            .replace("person dancing", "dancing")
+        )
         families[name].add(ds.emoji_family(sequence))
     split = {name: found for name, found in families.items() if len(found) > 1}
     assert not split and len(families) > 1_500
@@ -104,7 +117,13 @@ def test_different_things_are_different_families(listed):
 
 def test_the_split_does_not_depend_on_the_process_or_the_font():
     "The same on every machine and in every year; whoever changes this mixes old training data with new test data."
-    families = {(0x1F600,): "train", (0x1F602,): "validation", (0x1F40B,): "test", (0x2708, 0x1F9D1): "test", (0x1F1FA, 0x1F1F8): "train"}
+    families = {
+        (0x1F600,): "train",
+        (0x1F602,): "validation",
+        (0x1F40B,): "test",
+        (0x2708, 0x1F9D1): "test",
+        (0x1F1FA, 0x1F1F8): "train",
+    }
     assert {family: ds.emoji_split(family) for family in families} == families
     shares = [sum(ds.emoji_split((k,)) == split for k in range(20_000)) / 20_000 for split in ds.SPLITS]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
@@ -153,7 +172,9 @@ def picture(colour, size=(136, 128)) -> bytes:
 def test_pictures_are_composited_on_white_and_made_square():
     x = ds.decode_emoji(picture((255, 0, 0, 128)), 17)
     assert x.shape == (3, 17, 17) and x.dtype == np.uint8
-    assert x[:, 8, 8].tolist() == [255, 127, 127] and (x[:, 0] > x[:, 8]).any(), "half a red on white, with white bars above and below"
+    assert x[:, 8, 8].tolist() == [255, 127, 127] and (x[:, 0] > x[:, 8]).any(), (
+        "half a red on white, with white bars above and below"
+    )
     assert (ds.decode_emoji(picture((9, 9, 9, 0)), 8) == 255).all(), "what is transparent is white, whatever its colour"
 
 
@@ -172,8 +193,11 @@ def test_the_cache_is_named_after_the_pictures(tmp_path, monkeypatch):
     assert len(list((tmp_path / "emoji" / "decoded").glob("*.npy"))) == 2
 
 
-@pytest.mark.parametrize("png", [picture((0, 0, 0, 255), (4_100, 4_100)), b"<svg/>", b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],
-                         ids=["large", "svg", "empty", "eps"])
+@pytest.mark.parametrize(
+    "png",
+    [picture((0, 0, 0, 255), (4_100, 4_100)), b"<svg/>", b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],
+    ids=["large", "svg", "empty", "eps"],
+)
 def test_pictures_of_a_font_that_cannot_be(tmp_path, monkeypatch, png):
     small_font(monkeypatch, tmp_path, [png] * 30)
     assert "A picture of the emoji font" in complaint(tmp_path)
@@ -207,8 +231,19 @@ def test_other_fonts_of_that_name_are_passed_over(tmp_path, monkeypatch):
     assert "fonts-noto-color-emoji" in complaint(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 10_000, b"<html>404</html>", b"OTTO" + b"\xff" * 400, b"ttcf" + bytes(400), b"wOF2" + bytes(400),
-                                     "plain"], ids=["empty", "zeros", "html", "ones", "collection", "woff2", "without pictures"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 10_000,
+        b"<html>404</html>",
+        b"OTTO" + b"\xff" * 400,
+        b"ttcf" + bytes(400),
+        b"wOF2" + bytes(400),
+        "plain",
+    ],
+    ids=["empty", "zeros", "html", "ones", "collection", "woff2", "without pictures"],
+)
 def test_files_that_are_no_colour_font(tmp_path, content):
     (tmp_path / "NotoColorEmoji.ttf").write_bytes(PLAIN.read_bytes() if content == "plain" else content)
     message = complaint(tmp_path)
@@ -248,7 +283,11 @@ def test_a_damaged_font_is_read_or_refused_in_a_sentence(tmp_path, table):
 def test_without_the_font_one_sentence_says_where_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(ds, "SYSTEM_FONTS", tmp_path / "none")
     message = complaint(tmp_path)
-    assert "fonts-noto-color-emoji" in message and str(tmp_path / "emoji") in message and "googlefonts/noto-emoji" in message
+    assert (
+        "fonts-noto-color-emoji" in message
+        and str(tmp_path / "emoji") in message
+        and "googlefonts/noto-emoji" in message
+    )
     assert "can't be downloaded" in message and not list(tmp_path.rglob("*.ttf"))
     assert im.load_images("emoji", root=tmp_path, fallback="shapes", n=5).name == "shapes"
 
@@ -268,5 +307,7 @@ def test_a_download_is_checked_and_moved_into_place(tmp_path, monkeypatch):
 
 def test_the_address_and_the_checksum_are_those_of_a_release():
     source = Path(ds.__file__).read_text()
-    assert re.search(r"googlefonts/noto-emoji/raw/v\d+\.\d+/fonts/NotoColorEmoji\.ttf", source), "a tag, which doesn't move"
+    assert re.search(r"googlefonts/noto-emoji/raw/v\d+\.\d+/fonts/NotoColorEmoji\.ttf", source), (
+        "a tag, which doesn't move"
+    )
     assert re.fullmatch("[0-9a-f]{64}", ds.EMOJI_SHA256)

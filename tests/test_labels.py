@@ -28,21 +28,35 @@ def test_classes_pass_and_stay_as_they_are(y):
     assert CLOTHES.check(y) is y
 
 
-@pytest.mark.parametrize("y", [torch.tensor([[True, False, True]]), torch.tensor([[1, 0, 1]]), torch.tensor([[1.0, 0, 1]])],
-                         ids=["bool", "int", "float"])
+@pytest.mark.parametrize(
+    "y",
+    [torch.tensor([[True, False, True]]), torch.tensor([[1, 0, 1]]), torch.tensor([[1.0, 0, 1]])],
+    ids=["bool", "int", "float"],
+)
 def test_attributes_pass_as_bool(y):
     assert torch.equal(FACES.check(y), torch.tensor([[True, False, True]]))
 
 
-@pytest.mark.parametrize("labels,y,says", [
-    (CLOTHES, torch.tensor([4]), "values from 4 to 4"), (CLOTHES, torch.tensor([-2, 0]), "values from -2 to 0"),
-    (CLOTHES, torch.tensor([1.0]), "torch.float32"), (CLOTHES, torch.tensor([1], dtype=torch.int32), "torch.int32"),
-    (CLOTHES, torch.tensor([[1]]), "shape (1, 1)"), (CLOTHES, torch.tensor(1), "shape ()"), (CLOTHES, [1], "are a list"),
-    (CLOTHES, torch.tensor([True]), "torch.bool"),
-    (FACES, torch.tensor([[True, False]]), "shape (1, 2)"), (FACES, torch.tensor([1, 0, 1]), "shape (3,)"),
-    (FACES, torch.tensor([[1, 0, 2]]), "values from 0 to 2"), (FACES, torch.tensor([[1, 0, -1]]), "values from -1 to 1"),
-    (FACES, torch.tensor([[1.0, 0, float("nan")]]), "torch.float32"), (FACES, torch.zeros(1, 3, dtype=torch.complex64) + 2j, "complex"),
-    (FACES, None, "are a NoneType")])
+@pytest.mark.parametrize(
+    "labels,y,says",
+    [
+        (CLOTHES, torch.tensor([4]), "values from 4 to 4"),
+        (CLOTHES, torch.tensor([-2, 0]), "values from -2 to 0"),
+        (CLOTHES, torch.tensor([1.0]), "torch.float32"),
+        (CLOTHES, torch.tensor([1], dtype=torch.int32), "torch.int32"),
+        (CLOTHES, torch.tensor([[1]]), "shape (1, 1)"),
+        (CLOTHES, torch.tensor(1), "shape ()"),
+        (CLOTHES, [1], "are a list"),
+        (CLOTHES, torch.tensor([True]), "torch.bool"),
+        (FACES, torch.tensor([[True, False]]), "shape (1, 2)"),
+        (FACES, torch.tensor([1, 0, 1]), "shape (3,)"),
+        (FACES, torch.tensor([[1, 0, 2]]), "values from 0 to 2"),
+        (FACES, torch.tensor([[1, 0, -1]]), "values from -1 to 1"),
+        (FACES, torch.tensor([[1.0, 0, float("nan")]]), "torch.float32"),
+        (FACES, torch.zeros(1, 3, dtype=torch.complex64) + 2j, "complex"),
+        (FACES, None, "are a NoneType"),
+    ],
+)
 def test_labels_that_cannot_be_are_refused_with_the_names_that_exist(labels, y, says):
     for call in (labels.check, labels.encode):
         message = complaint(lambda call=call: call(y))
@@ -108,7 +122,9 @@ def test_a_number_of_draws_that_makes_no_sense(n):
     assert "n is" in complaint(lambda: CLOTHES.draw(n))
 
 
-@pytest.mark.parametrize("text,k", [("3", 3), ("bag", 3), ("Bag", 3), (" T-SHIRT ", 0), ("tshirt", 0), ("ankle_boot", 2), ("0", 0)])
+@pytest.mark.parametrize(
+    "text,k", [("3", 3), ("bag", 3), ("Bag", 3), (" T-SHIRT ", 0), ("tshirt", 0), ("ankle_boot", 2), ("0", 0)]
+)
 def test_what_somebody_types_for_a_class(text, k):
     y = CLOTHES.parse(text)
     assert y.dtype == torch.int64 and y.tolist() == [k]
@@ -127,16 +143,38 @@ def test_no_class(text):
     assert "There is no class" in message and "T-shirt, trouser" in message and "a number from 0 to" in message
 
 
-@pytest.mark.parametrize("text,row", [
-    ("smiling=1,hat=0", [1, 0, 0]), ("Smiling=1", [1, 0, 0]), (" long hair = 1 , HAT=1", [0, 1, 1]), ("hat=0", [0, 0, 0])])
+@pytest.mark.parametrize(
+    "text,row",
+    [
+        ("smiling=1,hat=0", [1, 0, 0]),
+        ("Smiling=1", [1, 0, 0]),
+        (" long hair = 1 , HAT=1", [0, 1, 1]),
+        ("hat=0", [0, 0, 0]),
+    ],
+)
 def test_what_somebody_types_for_attributes(text, row):
     "Those that aren't named are false."
     y = FACES.parse(text)
     assert y.dtype == torch.bool and y.shape == (1, 3) and y[0].int().tolist() == row
 
 
-@pytest.mark.parametrize("text", ["", "smiling", "1", "smiling=2", "smiling=yes", "smiling=1,smiling=0", "grin=1", "=1", "smiling=1,",
-                                  "smiling=", "smiling=\u00b9", "0=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "smiling",
+        "1",
+        "smiling=2",
+        "smiling=yes",
+        "smiling=1,smiling=0",
+        "grin=1",
+        "=1",
+        "smiling=1,",
+        "smiling=",
+        "smiling=\u00b9",
+        "0=1",
+    ],
+)
 def test_no_attributes(text):
     message = complaint(lambda: FACES.parse(text))
     assert "Smiling, Hat, Long_Hair" in message
@@ -149,18 +187,43 @@ def test_through_a_config_file_and_back(labels):
     assert again == labels and again.names == labels.names and len(again) == len(labels) and again.frequencies is None
 
 
-@pytest.mark.parametrize("d", [
-    None, [], "names", {}, dict(names=["a"]), dict(names=["a"], attributes=1), dict(names="ab", attributes=False),
-    dict(names=["a"], attributes=True, more=1), dict(names=[], attributes=True), dict(names=["a", "a"], attributes=False),
-    dict(names=[1], attributes=False), dict(names=[""], attributes=False), dict(names=[["a"]], attributes=False)], ids=str)
+@pytest.mark.parametrize(
+    "d",
+    [
+        None,
+        [],
+        "names",
+        {},
+        dict(names=["a"]),
+        dict(names=["a"], attributes=1),
+        dict(names="ab", attributes=False),
+        dict(names=["a"], attributes=True, more=1),
+        dict(names=[], attributes=True),
+        dict(names=["a", "a"], attributes=False),
+        dict(names=[1], attributes=False),
+        dict(names=[""], attributes=False),
+        dict(names=[["a"]], attributes=False),
+    ],
+    ids=str,
+)
 def test_plain_types_of_a_stranger(d):
     assert "The labels are" in complaint(lambda: Labels.from_dict(d))
 
 
-@pytest.mark.parametrize("attributes,f", [
-    (False, torch.tensor([1, 2])), (False, torch.tensor([1, -1, 1])), (False, torch.tensor([0, 0, 0])),
-    (False, torch.tensor([1, float("inf"), 1])), (False, torch.tensor([1, float("nan"), 1])), (True, torch.tensor([1, 1, 1])),
-    (True, torch.zeros(0, 3, dtype=torch.bool)), (True, torch.zeros(2, 2, dtype=torch.bool)), (True, torch.zeros(2, 3))])
+@pytest.mark.parametrize(
+    "attributes,f",
+    [
+        (False, torch.tensor([1, 2])),
+        (False, torch.tensor([1, -1, 1])),
+        (False, torch.tensor([0, 0, 0])),
+        (False, torch.tensor([1, float("inf"), 1])),
+        (False, torch.tensor([1, float("nan"), 1])),
+        (True, torch.tensor([1, 1, 1])),
+        (True, torch.zeros(0, 3, dtype=torch.bool)),
+        (True, torch.zeros(2, 2, dtype=torch.bool)),
+        (True, torch.zeros(2, 3)),
+    ],
+)
 def test_frequencies_that_cannot_be(attributes, f):
     assert "The frequencies of 3" in complaint(lambda: Labels(("a", "b", "c"), attributes, f))
 
@@ -170,7 +233,9 @@ def test_a_pass_in_pieces_is_the_whole_set_in_order():
     for n, sizes in ((10, [10, 10, 3]), (23, [23]), (50, [23])):
         parts = list(s.pieces(n, "cpu"))
         assert [len(y) for _, y in parts] == sizes
-        assert torch.equal(torch.cat([x for x, _ in parts]), to_float(s.x)) and torch.equal(torch.cat([y for _, y in parts]), s.y)
+        assert torch.equal(torch.cat([x for x, _ in parts]), to_float(s.x)) and torch.equal(
+            torch.cat([y for _, y in parts]), s.y
+        )
         assert all(x.dtype == torch.float32 and x.device == y.device == torch.device("cpu") for x, y in parts)
 
 
