@@ -1,8 +1,8 @@
 """Feeding images to a model, side by side in one run: python benchmarks/feed.py [--quick]
 
-Ours: `genlab.lab.images.batches` and `flip`, bytes in memory. The peer: torchvision's own CIFAR10 and MNIST classes (their
-`__getitem__`, with our bytes put in place of their files) and transforms in PyTorch's DataLoader, with 0 and with 2 workers,
-which live on from epoch to epoch. Both give the same: float32 in [-1, 1], mirrored at random, in batches of 128.
+Ours: `genlab.lab.images.batches` and `flip`, bytes in memory. The peer: torchvision's own CIFAR10 and MNIST classes
+(their `__getitem__`, with our bytes put in place of their files) and transforms in PyTorch's DataLoader, with 0 and with 2
+workers, which live on from epoch to epoch. Both give the same: float32 in [-1, 1], mirrored at random, in batches of 128.
 All take turns in every round, and each ratio is one of times within a round; the median counts. Prints one table.
 """
 
@@ -34,7 +34,9 @@ def peer(s: ImageSet) -> CIFAR10 | MNIST:
     data = object.__new__(MNIST if grey else CIFAR10)
     data.data, data.targets = (s.x[:, 0], s.y) if grey else (s.x.permute(0, 2, 3, 1).contiguous().numpy(), s.y.tolist())
     half = [0.5] * s.shape[0]
-    data.transform = transforms.Compose([transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize(half, half)])
+    data.transform = transforms.Compose(
+        [transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize(half, half)]
+    )
     data.target_transform = None
     return data
 
@@ -43,7 +45,10 @@ def feeds(s: ImageSet, images: int) -> dict:
     "Name -> a function that goes through `images` images; ours through so many epochs that it can be timed."
     few = s.take(slice(0, images))
     options = dict(batch_size=BATCH, shuffle=True, drop_last=True)
-    loaders = {0: DataLoader(peer(few), **options), 2: DataLoader(peer(few), num_workers=2, persistent_workers=True, **options)}
+    loaders = {
+        0: DataLoader(peer(few), **options),
+        2: DataLoader(peer(few), num_workers=2, persistent_workers=True, **options),
+    }
     return {"ours": lambda epoch: batches(s, BATCH, epoch=epoch, augment=flip)} | \
         {f"{workers} workers": lambda epoch, loader=loader: loader for workers, loader in loaders.items()}
 
@@ -83,7 +88,11 @@ def row(name: str, peer_name: str, rates: dict[str, list[float]]) -> tuple[str, 
     ratios = [a / b for a, b in zip(rates["ours"], rates[peer_name], strict=True)]
     order = [f"10^{math.log10(median(rates[k])):.1f}" for k in ("ours", peer_name)]
     ratio = median(ratios)
-    return f"| {name} | {peer_name} | {ratio:.0f} (from {min(ratios):.0f} to {max(ratios):.0f}) | {order[0]} | {order[1]} |", ratio
+    return (
+        f"| {name} | {peer_name} | {ratio:.0f} (from {min(ratios):.0f} to {max(ratios):.0f}) "
+        f"| {order[0]} | {order[1]} |",
+        ratio,
+    )
 
 
 def main() -> None:
@@ -97,9 +106,14 @@ def main() -> None:
         rates = measure(shape, n, images, rounds)
         rows += [row(name, peer_name, rates) for peer_name in rates if peer_name != "ours"]
     version = torch.__version__.split("+")[0]
-    print(f"Feeding images, batches of {BATCH}, mirrored at random, in [-1, 1]; torch {version}, one thread per process. "
-          f"Median of {rounds} rounds in turns; goal: {GOAL} times the DataLoader.\n")
-    print("| images | torchvision in a DataLoader with | ours / theirs | ours, images/s | theirs, images/s |\n|---|---|---|---|---|")
+    print(
+        f"Feeding images, batches of {BATCH}, mirrored at random, in [-1, 1]; torch {version}, one thread per process. "
+        f"Median of {rounds} rounds in turns; goal: {GOAL} times the DataLoader.\n"
+    )
+    print(
+        "| images | torchvision in a DataLoader with | ours / theirs | ours, images/s | theirs, images/s |\n"
+        "|---|---|---|---|---|"
+    )
     print("\n".join(text for text, _ in rows))
     if not all(ratio >= GOAL for _, ratio in rows):
         print(f"\nBelow the goal of {GOAL}.")

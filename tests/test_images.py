@@ -11,13 +11,15 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision import transforms
 from torchvision.transforms.v2.functional import resize
 
@@ -111,6 +113,23 @@ def test_mnist_as_gz_files(mnist):
     assert torch.equal(im.load_images("mnist", root=mnist).x, whole.x)
 
 
+@pytest.mark.parametrize(
+    "name,folder", [("mnist", "MNIST"), ("fashion_mnist", "Fashion_MNIST"), ("fashion_mnist", "FashionMNIST")]
+)
+def test_four_gz_files_laid_down_by_hand(tmp_path, monkeypatch, name, folder):
+    "The layout that people make: data/Fashion_MNIST/ with the four files as they were downloaded."
+    monkeypatch.setitem(ds.DEBIAN, "fashion_mnist", tmp_path / "no package")
+    write_mnist(tmp_path / "whole")
+    data = tmp_path / "data"
+    (data / folder).mkdir(parents=True)
+    for path in (tmp_path / "whole" / "MNIST" / "raw").iterdir():
+        (data / folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for split in im.SPLITS:
+        twin, s = im.load_images("mnist", split, root=tmp_path / "whole"), im.load_images(name, split, root=data)
+        assert torch.equal(s.x, twin.x) and torch.equal(s.y, twin.y) and s.name == name
+    assert len(list((data / folder).glob("*.gz"))) == 4, "what the user has laid down is left alone"
+
+
 @pytest.mark.parametrize("cut", [0, 3, 10, 16, 500, -1])
 def test_truncated_idx(mnist, cut):
     path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
@@ -133,6 +152,30 @@ def test_damaged_gz(mnist):
         path.with_name(path.name + ".gz").write_bytes(content)
         assert "can't be unpacked" in complaint("mnist", root=mnist)
         assert not path.exists()
+
+
+def test_a_gzip_bomb_is_not_unpacked(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.unlink()
+    zeros = gzip.compress(bytes(2**24), compresslevel=9)
+    path.with_name(path.name + ".gz").write_bytes(zeros * 64)  # a megabyte that unpacks to one gigabyte
+    start = time.perf_counter()
+    assert "unpacks to more than 67,108,864 bytes" in complaint("mnist", root=mnist)
+    assert not path.exists() and time.perf_counter() - start < 10
+
+
+def test_an_idx_file_of_a_terabyte_is_not_read(mnist):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    with open(path, "r+b") as f:
+        f.truncate(2**40)  # sparse: it takes no room on the disk
+    assert "has 1,099,511,627,776 bytes; expected at most" in complaint("mnist", root=mnist)
+
+
+@pytest.mark.parametrize("dims", [0, 5, 255])
+def test_an_idx_header_of_many_dimensions(mnist, dims):
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(struct.pack(">HBB", 0, 8, dims) + b"\xff" * 4 * dims)
+    assert "no IDX file of bytes" in complaint("mnist", root=mnist)
 
 
 def test_idx_of_another_shape(mnist):
@@ -166,12 +209,28 @@ def test_an_empty_split(tmp_path):
 def python2_pickle(x: np.ndarray, y: np.ndarray) -> bytes:
     "A batch as CIFAR-10's authors wrote it with Python 2, opcode by opcode."
     n, raw = len(x), x.tobytes()
-    array = (b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R(K\x01J" + struct.pack("<i", n) + b"M\0\x0c\x86"
-             + b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\0tb\x89T"
-             + struct.pack("<i", len(raw)) + raw + b"tb")
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R(K\x01J"
+        + struct.pack("<i", n)
+        + b"M\0\x0c\x86"
+        + b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNN"
+        + b"J\xff\xff\xff\xff" * 2
+        + b"K\0tb\x89T"
+        + struct.pack("<i", len(raw))
+        + raw
+        + b"tb"
+    )
     labels = b"](" + b"".join(b"K" + bytes([v]) for v in y) + b"e"
     names = b"](" + b"".join(b"U\x05" + f"{i:05d}".encode() for i in range(n)) + b"e"
-    return b"\x80\x02}(U\x0bbatch_labelU\x04testU\x06labels" + labels + b"U\x04data" + array + b"U\x09filenames" + names + b"u."
+    return (
+        b"\x80\x02}(U\x0bbatch_labelU\x04testU\x06labels"
+        + labels
+        + b"U\x04data"
+        + array
+        + b"U\x09filenames"
+        + names
+        + b"u."
+    )
 
 
 def cifar_parts(n=10):
@@ -208,7 +267,7 @@ def unchecked(monkeypatch):
 
 
 def test_cifar10_is_what_torchvision_reads(tmp_path, unchecked):
-    "Our reading of the binary version against torchvision's of the same images as pickles; then the pickles through us."
+    "Our reading of the binary version against torchvision's of the same pickles; then the pickles through us."
     write_cifar_pickles(tmp_path)
     binary = write_cifar(tmp_path)
     for last in (False, True):
@@ -228,9 +287,18 @@ class Attack:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-@pytest.mark.parametrize("attack", [
-    (os.system, "touch executed"), (eval, "open('executed', 'w')"), (subprocess.Popen, ["touch", "executed"]),
-    (getattr, np.ndarray, "tofile"), (np.load, "executed", None, True), (type, "T", (), {})], ids=lambda a: a[0].__name__)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        (os.system, "touch executed"),
+        (eval, "open('executed', 'w')"),
+        (subprocess.Popen, ["touch", "executed"]),
+        (getattr, np.ndarray, "tofile"),
+        (np.load, "executed", None, True),
+        (type, "T", (), {}),
+    ],
+    ids=lambda a: a[0].__name__,
+)
 def test_a_malicious_pickle_is_refused(tmp_path, monkeypatch, attack, protocol):
     attack = Attack(*attack)
     folder = write_cifar_pickles(tmp_path)
@@ -266,7 +334,9 @@ def test_cifar_faults(tmp_path):
     for k in (1, 50, len(content) // 2 + 1, len(content) - 1):
         path.write_bytes(content[:k])
         message = complaint("cifar10", root=tmp_path)
-        assert "data_batch_2.bin has" in message and "expected a multiple of 3,073" in message and "truncated" in message
+        assert (
+            "data_batch_2.bin has" in message and "expected a multiple of 3,073" in message and "truncated" in message
+        )
     path.write_bytes(b"\x0b" + content[1:])
     assert "classes from 0 to 11; expected 0 to 9" in complaint("cifar10", "train", root=tmp_path)
     path.write_bytes(b"")
@@ -280,18 +350,22 @@ def test_cifar_faults(tmp_path):
 def test_what_is_downloaded_of_cifar_is_bytes_with_a_checksum(tmp_path, monkeypatch):
     monkeypatch.undo()
     asked = []
-    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", lambda url, root, **k: asked.append((url, k)))
+    monkeypatch.setattr(
+        torchvision.datasets.utils, "download_and_extract_archive", lambda url, root, **k: asked.append((url, k))
+    )
     ds._fetch("cifar10", tmp_path)
-    assert asked == [("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", dict(md5="c32a1d4ab5d03f1284b67883e8d87530"))]
+    assert asked == [
+        ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", dict(md5="c32a1d4ab5d03f1284b67883e8d87530"))
+    ]
 
 
 # ---- CelebA
 
 ATTRIBUTES = """
-5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry Brown_Hair
-Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Mustache Narrow_Eyes
-No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings
-Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young
+5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry
+Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male
+Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks Sideburns Smiling Straight_Hair Wavy_Hair
+Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace Wearing_Necktie Young
 """.split()
 
 
@@ -309,14 +383,21 @@ def write_celeba(root, n=40, kaggle=False):
     if kaggle:
         rows = [",".join([file, *map(str, row)]) for file, row in zip(files, y, strict=True)]
         (folder / "list_attr_celeba.csv").write_text("\n".join([",".join(["image_id", *ATTRIBUTES]), *rows]) + "\n")
-        (folder / "list_eval_partition.csv").write_text("image_id,partition\n" + "".join(f"{f},{p}\n" for f, p in zip(files, part, strict=True)))
+        (folder / "list_eval_partition.csv").write_text(
+            "image_id,partition\n" + "".join(f"{f},{p}\n" for f, p in zip(files, part, strict=True))
+        )
         return folder
     lines = [f"{file} " + " ".join(f"{v:2d}" for v in row) for file, row in zip(files, y, strict=True)]
     (folder / "list_attr_celeba.txt").write_text(f"{n}\n" + " ".join(ATTRIBUTES) + " \n" + "\n".join(lines) + "\n")
     (folder / "list_eval_partition.txt").write_text("".join(f"{f} {p}\n" for f, p in zip(files, part, strict=True)))
     (folder / "identity_CelebA.txt").write_text("".join(f"{f} 1\n" for f in files))
-    for name, columns in (("list_bbox_celeba", "x_1 y_1 width height"), ("list_landmarks_align_celeba", "lefteye_x lefteye_y")):
-        (folder / f"{name}.txt").write_text(f"{n}\n{columns}\n" + "".join(f"{f}" + " 1" * len(columns.split()) + "\n" for f in files))
+    for name, columns in (
+        ("list_bbox_celeba", "x_1 y_1 width height"),
+        ("list_landmarks_align_celeba", "lefteye_x lefteye_y"),
+    ):
+        (folder / f"{name}.txt").write_text(
+            f"{n}\n{columns}\n" + "".join(f"{f}" + " 1" * len(columns.split()) + "\n" for f in files)
+        )
     return folder
 
 
@@ -364,7 +445,7 @@ def cache(root, split="train") -> Path:
 
 
 def test_a_cache_is_named_after_what_it_holds(celeba):
-    "Somebody sorts the list of pictures: new labels must get their own pixels, not those that lay at their place before."
+    "Somebody sorts the list: new labels must get their own pixels, not those that lay at their place before."
     first = im.load_images("celeba", root=celeba)
     for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
         path = celeba / "celeba" / name
@@ -422,14 +503,19 @@ def test_a_partial_file_of_any_length_is_continued(celeba, monkeypatch, images, 
     for extra in (-5, 0, 5):  # the header, too, may be cut
         left = whole[:head + extra + int(images * each)]
         spoiled = b"\xff" * int(abs(rubbish) * each)
-        path.with_suffix(".partial").write_bytes(left + spoiled if rubbish < 0 else left[:len(left) - len(spoiled)] + spoiled)
+        path.with_suffix(".partial").write_bytes(
+            left + spoiled if rubbish < 0 else left[: len(left) - len(spoiled)] + spoiled
+        )
         path.unlink()
         im.load_images("celeba", root=celeba)
         assert path.read_bytes() == whole
 
 
 def test_two_processes_that_start_together(celeba):
-    code = "import sys, genlab.lab.images as im, genlab.workshop.datasets as ds; ds.CHUNK = 3; print(int(im.load_images('celeba', root=sys.argv[1]).x.long().sum()))"
+    code = (
+        "import sys, genlab.lab.images as im, genlab.workshop.datasets as ds; ds.CHUNK = 3; "
+        "print(int(im.load_images('celeba', root=sys.argv[1]).x.long().sum()))"
+    )
     runs = [subprocess.Popen([sys.executable, "-c", code, celeba], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = [run.communicate(timeout=120)[0] for run in runs]
     assert sums[0] == sums[1] == f"{int(im.load_images('celeba', root=celeba).x.long().sum())}\n"
@@ -459,6 +545,106 @@ def test_damaged_jpeg_is_named_and_its_repair_continues(celeba, monkeypatch):
     assert len(im.load_images("celeba", root=celeba)) == 24
 
 
+def png(size, *chunks):
+    "A PNG of that size, of any chunks."
+    head = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", head), *chunks, (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")):
+        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return out
+
+
+@pytest.mark.parametrize("content,says", [
+    (png((60_000, 60_000)), "can't be read"), (png((9_000, 9_000)), "has 9000x9000 pixels; expected 178x218"),
+    (png((178, 218), (b"zTXt", b"k\0\0" + zlib.compress(bytes(2**28), 9))), "can't be read"),
+    (png((178, 218), (b"tRNS", b"\1")), "can't be read"), (png((178, 218)), "can't be read")],
+    ids=["bomb", "large", "zTXt bomb", "tRNS", "short"])
+def test_a_picture_that_is_a_bomb_is_refused_at_once(celeba, content, says):
+    path = celeba / "celeba" / "img_align_celeba" / "000002.jpg"
+    path.write_bytes(content)
+    start = time.perf_counter()
+    message = complaint("celeba", root=celeba)
+    assert "000002.jpg" in message and says in message and time.perf_counter() - start < 5
+
+
+def test_without_an_expected_size_a_picture_has_a_bound(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(png((5_000, 5_000)))
+    with pytest.raises(UserError, match="has 5000x5000 pixels; expected at most 16,777,216"):
+        ds.decode_picture(path)
+
+
+@pytest.mark.parametrize("name", ["000003.jpg", "000003.png"])
+def test_an_eps_file_starts_no_ghostscript_whatever_its_name(tmp_path, monkeypatch, name):
+    "EPS is a program; Pillow goes by the first bytes, and would run it."
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: pytest.fail("Ghostscript was started"))
+    path = tmp_path / name
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 178 218\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as opened:
+        assert opened.format == "EPS", "Pillow takes it for what it is"
+    with pytest.raises(UserError, match="can't be read as a PNG or JPEG"):
+        ds.decode_picture(path)
+
+
+def test_a_pipe_among_the_pictures_does_not_wait_for_ever(celeba):
+    path = celeba / "celeba" / "img_align_celeba" / "000005.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    code = "import sys, genlab.lab.images as im; im.load_images('celeba', root=sys.argv[1])"
+    run = subprocess.run([sys.executable, "-c", code, celeba], capture_output=True, text=True, timeout=60)
+    assert "000005.jpg can't be read as a PNG or JPEG (it is no regular file)" in run.stderr
+
+
+def test_a_pipe_instead_of_a_list_or_an_idx_file_is_missing(celeba):
+    for file in ("celeba/list_attr_celeba.txt", "MNIST/raw/train-images-idx3-ubyte"):
+        path = celeba / file
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        assert "was not found" in complaint(file.split("/")[0].lower(), root=celeba)
+
+
+@pytest.mark.parametrize(
+    "edit,says",
+    [
+        (lambda a, p: (a.replace(" 1", " 300", 1), p), "values [-1, 1, 300]"),
+        (lambda a, p: (a.replace(" 1", " 99999999999999999999", 1), p), "has a line"),
+        (lambda a, p: (a.replace(" 1", " \u00b2", 1), p), "has a line"),
+        (lambda a, p: ("\u00b2" + a.removeprefix("40"), p), "has a line"),
+        (lambda a, p: ("9" * 5_000 + a.removeprefix("40"), p), "has a line"),
+        (lambda a, p: (a, p.replace("000001.jpg 0", "000001.jpg \u00b2")), "has a line"),
+        (lambda a, p: (a, p.replace(".jpg ", ".jpg 0 ")), "has a line"),
+        (
+            lambda a, p: (a, "image_id partition part\n" + p.replace(".jpg ", ".jpg 0 ")),
+            "has 2 columns of numbers; expected one",
+        ),
+        (lambda a, p: (a.replace("000002.jpg", "000001.jpg"), p), "names a picture or a column twice"),
+        (lambda a, p: (a.replace("Bald", "Young"), p), "names a picture or a column twice"),
+        (lambda a, p: (a.replace("000002.jpg", "../002.jpg"), p), "has a line"),
+        (lambda a, p: (a, "\0.jpg" * 100), "has a line"),
+    ],
+    ids=[
+        "300",
+        "10**20",
+        "superscript",
+        "count superscript",
+        "count of 5,000 digits",
+        "part superscript",
+        "two columns",
+        "two named columns",
+        "picture twice",
+        "column twice",
+        "another folder",
+        "zero bytes",
+    ],
+)
+def test_numbers_of_the_lists_that_cannot_be(celeba, edit, says):
+    attributes, parts = celeba / "celeba" / "list_attr_celeba.txt", celeba / "celeba" / "list_eval_partition.txt"
+    for path, text in zip((attributes, parts), edit(attributes.read_text(), parts.read_text()), strict=True):
+        path.write_text(text)
+    assert says in complaint("celeba", root=celeba)
+
+
 @pytest.mark.parametrize("kaggle", [False, True])
 def test_faults_of_the_lists(tmp_path, kaggle):
     folder, end = write_celeba(tmp_path, kaggle=kaggle), ".csv" if kaggle else ".txt"
@@ -481,6 +667,23 @@ def test_faults_of_the_lists(tmp_path, kaggle):
     assert "0 pictures for validation" in complaint("celeba", "validation", root=tmp_path)
     parts.unlink()
     assert "list_eval_partition.txt (or .csv) is missing" in complaint("celeba", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 3, 64, 64), }",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (24,), }",
+        b"[" * 5_000,
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3), }",
+    ],
+    ids=["10**13", "objects", "deep", "negative"],
+)
+def test_a_cache_with_a_header_that_cannot_be(celeba, header):
+    im.load_images("celeba", root=celeba)
+    path = cache(celeba)
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n" + bytes(100))
+    assert "is damaged" in complaint("celeba", root=celeba)
 
 
 def test_a_cache_that_does_not_fit(celeba):
@@ -520,7 +723,9 @@ def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
         files, y, _ = ds._celeba_lists(tmp_path / "celeba", split)
         half = len(files) // 2
         for k, part in enumerate((slice(0, half), slice(half, None))):
-            columns = dict(image=[dict(bytes=f.read_bytes(), path=f.name) for f in files[part]], celeb_id=[1] * len(files[part]))
+            columns = dict(
+                image=[dict(bytes=f.read_bytes(), path=f.name) for f in files[part]], celeb_id=[1] * len(files[part])
+            )
             columns |= {a: (y[part, j] > 0).tolist() for j, a in enumerate(ATTRIBUTES)}
             pq.write_table(pa.table(columns), folder / f"{theirs}-{k:05d}-of-00002.parquet")
     for split, s in original.items():
@@ -536,12 +741,88 @@ def test_hugging_face_copies(tmp_path, tmp_path_factory, monkeypatch):
             out = io.BytesIO()
             Image.fromarray(x.transpose(1, 2, 0)).save(out, format="png")
             cells.append(dict(bytes=out.getvalue(), path=None))
-        pq.write_table(pa.table(dict(img=cells, label=[int(v) for _, y in batches for v in y])), folder / f"{theirs}-00000-of-00001.parquet")
+        pq.write_table(
+            pa.table(dict(img=cells, label=[int(v) for _, y in batches for v in y])),
+            folder / f"{theirs}-00000-of-00001.parquet",
+        )
     for split in im.SPLITS:
         s, copy = (im.load_images("cifar10", split, root=r) for r in (tmp_path, root))
         assert torch.equal(copy.x, s.x) and torch.equal(copy.y, s.y)
     (folder / "test-00000-of-00001.parquet").write_bytes(b"PAR1 not really PAR1")
     assert "Parquet file that can't be read" in complaint("cifar10", "test", root=root)
+
+
+@pytest.mark.parametrize(
+    "column,says",
+    [
+        (None, "has no column 'label'; it has img"),
+        (lambda pa: pa.array([1, None, 2]), "has None in column 'label'"),
+        (lambda pa: pa.array([1, 2**63 + 5, 2], pa.uint64()), "classes from 1 to 9223372036854775813"),
+        (lambda pa: pa.array([1, Decimal(2**70), 2]), "has 1 in column 'label'; expected int"),
+        (lambda pa: pa.array([1.0, 2.0, float("nan")]), "expected int"),
+        (lambda pa: pa.array(["1", "2", "3"]), "expected int"),
+        (lambda pa: pa.array([1, -1, 2]), "classes from -1 to 2; expected 0 to 9"),
+        (lambda pa: pa.array([[1], [2], [3]]), "expected int"),
+    ],
+    ids=["missing", "null", "2**63", "2**70", "float", "text", "-1", "list"],
+)
+def test_labels_of_a_parquet_file_that_cannot_be(tmp_path, column, says):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    cells = [dict(bytes=png_of(np.full((32, 32, 3), k, np.uint8)), path=None) for k in range(3)]
+    table = dict(img=cells) | (dict(label=column(pa)) if column else {})
+    (tmp_path / "cifar10").mkdir()
+    pq.write_table(pa.table(table), tmp_path / "cifar10" / "test-0.parquet")
+    assert says in complaint("cifar10", "test", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "cells,says",
+    [
+        ([None], "without its bytes"),
+        ([dict(bytes=None, path="a.png")], "without its bytes"),
+        ([dict(path="a.png")], "without its bytes"),
+        ([b"\x89PNG"], "without its bytes"),
+        ([dict(bytes=b"\x89PNG", path="")], "can't be read as a PNG"),
+        ([3], "without its bytes"),
+    ],
+    ids=["null", "null bytes", "no bytes", "bare", "broken", "number"],
+)
+def test_pictures_of_a_parquet_file_that_cannot_be(tmp_path, cells, says):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "cifar10").mkdir()
+    pq.write_table(pa.table(dict(img=cells, label=[1])), tmp_path / "cifar10" / "test-0.parquet")
+    assert says in complaint("cifar10", "test", root=tmp_path)
+
+
+def png_of(a: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(a).save(out, format="png")
+    return out.getvalue()
+
+
+def test_a_parquet_cache_is_named_after_its_files(tmp_path):
+    "Another copy of the same length in the same place is decoded anew."
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "cifar10").mkdir()
+    for k in (3, 200):
+        cells = [dict(bytes=png_of(np.full((32, 32, 3), k, np.uint8)), path=None)]
+        pq.write_table(pa.table(dict(img=cells, label=[1])), tmp_path / "cifar10" / "test-0.parquet")
+        assert im.load_images("cifar10", "test", root=tmp_path).x.unique().tolist() == [k]
+
+
+def test_a_damaged_page_of_a_parquet_file(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "cifar10").mkdir()
+    path = tmp_path / "cifar10" / "test-0.parquet"
+    cells = [
+        dict(bytes=png_of(np.random.default_rng(k).integers(0, 256, (32, 32, 3), dtype=np.uint8)), path=None)
+        for k in range(9)
+    ]
+    pq.write_table(pa.table(dict(img=cells, label=list(range(9)))), path)
+    content = bytearray(path.read_bytes())
+    content[4:2_000] = b"\xff" * 1_996
+    path.write_bytes(content)
+    assert "cifar10" in complaint("cifar10", "test", root=tmp_path)
 
 
 # ---- Found, fetched, or one sentence
@@ -590,7 +871,9 @@ def test_a_download_is_moved_into_place_and_keeps_what_was_there(tmp_path, monke
 
 def test_a_failed_download_is_not_repeated_at_once(tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(ds, "_fetch", lambda name, staging: tried.append(name) or (_ for _ in ()).throw(OSError("timed out")))
+    monkeypatch.setattr(
+        ds, "_fetch", lambda name, staging: tried.append(name) or (_ for _ in ()).throw(OSError("timed out"))
+    )
     for _ in range(3):
         assert "timed out" in complaint("mnist", root=tmp_path)
     assert tried == ["mnist"]
@@ -630,6 +913,51 @@ def test_the_data_folder(tmp_path, monkeypatch):
     assert "is a file; expected a folder" in complaint("mnist", root=tmp_path / "file")
 
 
+def test_a_data_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch):
+    "A typing error must not become a new folder with a gigabyte in it."
+    typo = tmp_path / "dta" / "images"
+    monkeypatch.setenv("GENLAB_DATA", str(typo))
+    for name in ("mnist", "fashion_mnist", "celeba", "emoji"):
+        message = complaint(name)
+        assert str(typo) in message and "named by GENLAB_DATA, does not exist" in message
+        assert "named by root, does not exist" in complaint(name, root=typo)
+    assert not typo.parent.exists()
+    (tmp_path / "dangling").symlink_to(typo)
+    assert "does not exist" in complaint("mnist", root=tmp_path / "dangling")
+    monkeypatch.setenv("GENLAB_DATA", "")
+    assert im.data_folder() == Path(genlab.__file__).parent.parent / "data", "empty is not set"
+
+
+@pytest.mark.parametrize("root", ["x" * 256, "/".join(["x" * 250] * 17), "~nobody-of-this-name/data", "a\0b"],
+                         ids=["a long name", "a long path", "a user", "a zero byte"])
+def test_data_folders_that_cannot_be(root, monkeypatch):
+    assert "data folder" in complaint("mnist", root=root)
+    if "\0" not in root:
+        monkeypatch.setenv("GENLAB_DATA", root)
+        assert "data folder" in complaint("celeba")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "celeba", "emoji"])
+def test_a_root_as_long_as_a_path_may_be(tmp_path, monkeypatch, name):
+    "The folder itself is there, but nothing in it can have a name."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ds, "SYSTEM_FONTS", tmp_path / "no fonts")
+    parts = ["y" * 250] * 16
+    for part in parts:  # too long to be made in one go
+        os.mkdir(part)
+        os.chdir(part)
+    length = 4_095 - len("/".join(parts)) - 1
+    root = "/".join(parts)
+    deeper = min(length - 1, 70)
+    os.mkdir("z" * deeper)
+    os.chdir(tmp_path)
+    root = f"{root}/{'z' * deeper}"
+    assert Path(root).is_dir()
+    message = complaint(name, root=root)
+    assert "data folder" in message or "was not found" in message
+    shutil.rmtree(tmp_path / parts[0])
+
+
 def test_a_folder_that_cannot_be_written(mnist, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -643,7 +971,10 @@ def test_a_folder_that_cannot_be_written(mnist, monkeypatch):
 
 
 def test_requests_that_make_no_sense(mnist):
-    assert "There is no data set 'imagenet'; expected one of mnist, fashion_mnist, cifar10, celeba, emoji, shapes, faces" in complaint("imagenet")
+    assert (
+        "There is no data set 'imagenet'; expected one of mnist, fashion_mnist, cifar10, celeba, emoji, shapes, faces"
+        in complaint("imagenet")
+    )
     assert "There is no split 'dev'" in complaint("mnist", "dev", root=mnist)
     assert "can't be a fallback" in complaint("mnist", root=mnist, fallback="cifar10")
     for size in (0, -3, 2.5, "64"):
@@ -679,7 +1010,9 @@ def test_bytes_to_floats_and_back():
     assert torch.equal(im.to_uint8(x), every) and x.dtype == torch.float32
     assert x[0] == -1 and x[255] == 1 and torch.equal(x, -x.flip(0))
     assert (x.double() - (every.double() / 127.5 - 1)).abs().max() < 1e-7
-    assert torch.equal(im.to_uint8((x + 0.9 / 255).clamp(max=1)), every) and torch.equal(im.to_uint8(x - 0.9 / 255), every)
+    assert torch.equal(im.to_uint8((x + 0.9 / 255).clamp(max=1)), every) and torch.equal(
+        im.to_uint8(x - 0.9 / 255), every
+    )
     wild = torch.tensor([-5.0, 5.0, float("inf"), -float("inf"), float("nan")], requires_grad=True)
     assert im.to_uint8(wild).tolist() == [0, 255, 255, 0, 0]
     assert torch.equal(im.to_uint8(x.bfloat16())[[0, 255]], every[[0, 255]])
@@ -696,13 +1029,17 @@ def test_batches_cover_each_image_once():
         parts = list(im.batches(data, 10, seed=4, epoch=epoch))
         y = torch.cat([y for _, y in parts])
         assert len(parts) == 10 and len(y.unique()) == 100 and all(x.dtype == torch.float32 for x, _ in parts)
-        assert torch.equal(im.to_uint8(torch.cat([x for x, _ in parts]))[:, 1, 4, 5].long(), y)  # images and labels stay together
+        assert torch.equal(
+            im.to_uint8(torch.cat([x for x, _ in parts]))[:, 1, 4, 5].long(), y
+        )  # images and labels stay together
         assert torch.equal(y, im.epoch_order(103, 4, epoch)[:100])
     assert torch.equal(torch.cat([y for _, y in im.batches(data, 1)]).sort().values, torch.arange(103))
 
 
 def test_the_order_is_the_one_that_runs_were_trained_with():
-    assert torch.equal(im.epoch_order(50, 3, 2), torch.randperm(50, generator=torch.Generator().manual_seed(3 * 1_000_003 + 2)))
+    assert torch.equal(
+        im.epoch_order(50, 3, 2), torch.randperm(50, generator=torch.Generator().manual_seed(3 * 1_000_003 + 2))
+    )
 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 9, 10])
@@ -724,7 +1061,9 @@ def test_batches_that_cannot_be():
 
 def test_augment_sees_bytes_and_loses_nothing():
     data, seen = numbered(), []
-    for (x, y), (plain, y2) in zip(im.batches(data, 10, augment=lambda x: seen.append(x.dtype) or 255 - x), im.batches(data, 10), strict=True):
+    for (x, y), (plain, y2) in zip(
+        im.batches(data, 10, augment=lambda x: seen.append(x.dtype) or 255 - x), im.batches(data, 10), strict=True
+    ):
         assert torch.equal(x, -plain) and torch.equal(y, y2)
     assert set(seen) == {torch.uint8}
 
@@ -738,7 +1077,9 @@ def test_flips_are_independent_and_seeded(dtype):
     assert 0.45 < mirrored.float().mean() < 0.55
     neighbours = (mirrored[1:] == mirrored[:-1]).float().mean()
     assert 0.45 < neighbours < 0.55
-    assert torch.equal(y, im.flip(x, torch.Generator().manual_seed(0))) and not torch.equal(y, im.flip(x, torch.Generator().manual_seed(1)))
+    assert torch.equal(y, im.flip(x, torch.Generator().manual_seed(0))) and not torch.equal(
+        y, im.flip(x, torch.Generator().manual_seed(1))
+    )
     torch.manual_seed(5)
     a = im.flip(x)
     torch.manual_seed(5)
@@ -761,19 +1102,29 @@ def test_crops_are_windows_and_every_shift_occurs():
 
 def test_flips_and_crops_have_gradients():
     x = torch.randn(4, 1, 6, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda t: im.crop(im.flip(t, torch.Generator().manual_seed(0)), 2, torch.Generator().manual_seed(0)), x)
+    assert torch.autograd.gradcheck(
+        lambda t: im.crop(im.flip(t, torch.Generator().manual_seed(0)), 2, torch.Generator().manual_seed(0)), x
+    )
 
 
 def test_an_image_set_that_is_none():
     good = numbered(6)
     for changes, says in (
-            (dict(x=good.x.float()), "expected uint8"), (dict(x=good.x[:, 0]), "expected uint8"), (dict(y=good.y[:5]), "6 images and 5 labels"),
-            (dict(y=good.y - 1), "classes from -1 to 4"), (dict(names=("a",)), "expected 0 to 0"), (dict(y=good.y.int()), "labels of torch.int32"),
-            (dict(y=torch.zeros(6, 3, dtype=torch.bool)), "a column per name"), (dict(split="valid"), "There is no split"),
-            (dict(x=good.x[:0], y=good.y[:0]), "is empty")):
+        (dict(x=good.x.float()), "expected uint8"),
+        (dict(x=good.x[:, 0]), "expected uint8"),
+        (dict(y=good.y[:5]), "6 images and 5 labels"),
+        (dict(y=good.y - 1), "classes from -1 to 4"),
+        (dict(names=("a",)), "expected 0 to 0"),
+        (dict(y=good.y.int()), "labels of torch.int32"),
+        (dict(y=torch.zeros(6, 3, dtype=torch.bool)), "a column per name"),
+        (dict(split="valid"), "There is no split"),
+        (dict(x=good.x[:0], y=good.y[:0]), "is empty"),
+    ):
         with pytest.raises(UserError, match=says):
             im.replace(good, **changes)
     with pytest.raises(UserError, match="is empty"):
         good.take(slice(6, 9))
-    assert repr(good) == "ImageSet(numbered, train: 6 images of 2x5x6, 6 classes)" and good.take(torch.tensor([4, 2])).y.tolist() == [4, 2]
+    assert repr(good) == "ImageSet(numbered, train: 6 images of 2x5x6, 6 classes)" and good.take(
+        torch.tensor([4, 2])
+    ).y.tolist() == [4, 2]
     assert good.to("cpu").device == torch.device("cpu") and good.n_labels == 6

@@ -129,7 +129,10 @@ def test_empty_set(folder):
 @relaxed
 @given(st.integers(1, 399))
 def test_lengths_that_differ(folder, n):
-    np.save(folder / "pi_xs.npy", cp.read_pi(folder)[0][:n] if len(np.load(folder / "pi_xs.npy")) == 400 else np.load(folder / "pi_xs.npy")[:1])
+    np.save(
+        folder / "pi_xs.npy",
+        cp.read_pi(folder)[0][:n] if len(np.load(folder / "pi_xs.npy")) == 400 else np.load(folder / "pi_xs.npy")[:1],
+    )
     assert "one of each per point" in complaint(folder)
 
 

@@ -24,12 +24,25 @@ from genlab.workshop.drawing import (
 
 MAKERS = pytest.mark.parametrize("make", [make_shapes, make_faces])
 # Where an attribute may change a 64 x 64 picture: rows and columns, poses included. Not listed: anywhere.
-PLACES = {"Smiling": (27, 58, 11, 53), "Mouth_Open": (27, 60, 11, 53), "Eyeglasses": (24, 44, 8, 56), "Sunglasses": (24, 44, 8, 56),
-          "Hat": (0, 42, 0, 64), "Beard": (25, 62, 8, 56), "Mustache": (35, 50, 18, 46),
-          "Bald": (0, 44, 4, 60), "Bangs": (4, 32, 8, 56), "Rosy_Cheeks": (29, 50, 10, 54),
-          "Lipstick": (34, 58, 17, 47), "Earrings": (32, 50, 4, 60), "Bushy_Eyebrows": (19, 38, 12, 52)}
+PLACES = {
+    "Smiling": (27, 58, 11, 53),
+    "Mouth_Open": (27, 60, 11, 53),
+    "Eyeglasses": (24, 44, 8, 56),
+    "Sunglasses": (24, 44, 8, 56),
+    "Hat": (0, 42, 0, 64),
+    "Beard": (25, 62, 8, 56),
+    "Mustache": (35, 50, 18, 46),
+    "Bald": (0, 44, 4, 60),
+    "Bangs": (4, 32, 8, 56),
+    "Rosy_Cheeks": (29, 50, 10, 54),
+    "Lipstick": (34, 58, 17, 47),
+    "Earrings": (32, 50, 4, 60),
+    "Bushy_Eyebrows": (19, 38, 12, 52),
+}
 
-FLOORS = dict(zip(ATTRIBUTES, (8, 10, 15, 60, 150, 18, 6, 30, 140, 15, 35, 35, 250, 18, 8, 9, 8), strict=True))  # half of what was measured
+FLOORS = dict(
+    zip(ATTRIBUTES, (8, 10, 15, 60, 150, 18, 6, 30, 140, 15, 35, 35, 250, 18, 8, 9, 8), strict=True)
+)  # half of what was measured
 
 
 def flipped(y: torch.Tensor, name: str, value: bool) -> torch.Tensor:
@@ -46,11 +59,23 @@ def flipped(y: torch.Tensor, name: str, value: bool) -> torch.Tensor:
 @pytest.mark.parametrize("size", [32, 64])
 def test_an_image_set_of_the_asked_size(make, size):
     data = make(70, size=size)
-    assert isinstance(data, ImageSet) and data.x.shape == (70, 3, size, size) and data.x.dtype == torch.uint8 and data.x.is_contiguous()
+    assert (
+        isinstance(data, ImageSet)
+        and data.x.shape == (70, 3, size, size)
+        and data.x.dtype == torch.uint8
+        and data.x.is_contiguous()
+    )
     if make is make_shapes:
-        assert data.y.dtype == torch.int64 and data.names == tuple(SHAPES) and len(SHAPES) == 10 and data.name == "shapes"
+        assert (
+            data.y.dtype == torch.int64 and data.names == tuple(SHAPES) and len(SHAPES) == 10 and data.name == "shapes"
+        )
     else:
-        assert data.y.dtype == torch.bool and data.y.shape == (70, len(ATTRIBUTES)) and data.names == ATTRIBUTES and len(ATTRIBUTES) >= 14
+        assert (
+            data.y.dtype == torch.bool
+            and data.y.shape == (70, len(ATTRIBUTES))
+            and data.names == ATTRIBUTES
+            and len(ATTRIBUTES) >= 14
+        )
     assert data.x.float().flatten(1).std(dim=1).min() > 5, "no image is blank"
 
 
@@ -116,7 +141,9 @@ def test_a_wish_changes_attributes_and_not_persons():
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_every_attribute_shows_where_it_sits_and_nowhere_else(name):
-    y = make_faces(256, seed=11, probabilities={"Hat": 0.4, "Sunglasses": 0.3, "Bangs": 0.4, "Beard": 0.4, "Mustache": 0.4}).y
+    y = make_faces(
+        256, seed=11, probabilities={"Hat": 0.4, "Sunglasses": 0.3, "Bangs": 0.4, "Beard": 0.4, "Mustache": 0.4}
+    ).y
     off, on = (paint_faces(flipped(y, name, value), seed=11).int() for value in (False, True))
     change = (on - off).abs().amax(dim=1)
     assert (change > 24).flatten(1).sum(dim=1).min() >= FLOORS[name], "too few pixels on the worst face"
@@ -132,7 +159,10 @@ def test_every_attribute_shows_at_32_pixels(name):
     assert (on - off).abs().amax(dim=1).flatten(1).amax(dim=1).min() > 15
 
 
-@pytest.mark.parametrize("wishes", [None, {"Eyeglasses": 0.05}, {"Bald": 0.9, "Sunglasses": 0.5}, {"Blond": 1.0}, {"Blond": 0.5, "Gray_Hair": 0.5}])
+@pytest.mark.parametrize(
+    "wishes",
+    [None, {"Eyeglasses": 0.05}, {"Bald": 0.9, "Sunglasses": 0.5}, {"Blond": 1.0}, {"Blond": 0.5, "Gray_Hair": 0.5}],
+)
 def test_frequencies_are_what_was_asked(wishes, monkeypatch):
     monkeypatch.setattr(drawing, "paint_faces", lambda y, *_: torch.zeros(len(y), 3, 64, 64, dtype=torch.uint8))
     n = 8 * BLOCK
@@ -146,7 +176,7 @@ def test_frequencies_are_what_was_asked(wishes, monkeypatch):
 
 
 def test_attributes_are_independent_but_for_rivals(monkeypatch):
-    "Two attributes with a rival in common (long hair and bangs: the bald have neither) go together a little, of necessity."
+    "Two with a rival in common (long hair and bangs: the bald have neither) go together a little, of necessity."
     rivals = {a: {b for group in EXCLUSIVE if a in group for b in group} for a in ATTRIBUTES}
     monkeypatch.setattr(drawing, "paint_faces", lambda y, *_: torch.zeros(len(y), 3, 64, 64, dtype=torch.uint8))
     r = torch.corrcoef(make_faces(16 * BLOCK).y.T.float())
@@ -161,12 +191,16 @@ def test_stages_build_on_each_other():
     pictures = [paint_faces(y, stages=k) for k in range(1, len(STAGES) + 1)]
     assert torch.equal(pictures[-1], paint_faces(y))
     hats = (pictures[-1] != pictures[-2]).any(dim=1)
-    assert hats.flatten(1).any(dim=1).all() and not hats[:, 50:].any(), "the last stage paints what is worn, and not on the shoulders"
+    assert hats.flatten(1).any(dim=1).all() and not hats[:, 50:].any(), (
+        "the last stage paints what is worn, and not on the shoulders"
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name != "waves"])
 def test_distances_have_slope_one(name):
-    p = (3 * torch.rand(5_000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1.5).requires_grad_()
+    p = (
+        3 * torch.rand(5_000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1.5
+    ).requires_grad_()
     d = SHAPES[name](p[:, 0], p[:, 1], torch.tensor(0.6, dtype=torch.float64))
     (gradient,) = torch.autograd.grad(d.sum(), p)
     assert (gradient.norm(dim=1) - 1).abs().max() < 1e-6
@@ -185,22 +219,34 @@ def test_a_turned_conic_is_the_conic_on_turned_pixels():
     assert torch.allclose(c @ monomials(x, y) + outside(c) @ monomials(x, y), torch.ones(32 * 32), atol=1e-4)
 
 
-@pytest.mark.parametrize("call,words", [
-    (lambda: make_shapes(0), "n is 0; expected a whole number, 1 or more"),
-    (lambda: make_faces(-3), "n is -3"),
-    (lambda: make_faces(2.5), "n is 2.5"),
-    (lambda: make_shapes(5, size=48), "size is 48; expected a whole number, 32 or 64"),
-    (lambda: make_faces(5, size=128), "size is 128"),
-    (lambda: make_faces(5, seed=-1), "seed is -1; expected a whole number, 0 or more"),
-    (lambda: make_faces(5, probabilities={"Smile": 0.5}), "no attribute 'Smile'; expected one of Smiling, Mouth_Open"),
-    (lambda: make_faces(5, probabilities={"Hat": 1.2}), "probability of Hat is 1.2; expected a number from 0 to 1"),
-    (lambda: make_faces(5, probabilities={"Hat": float("nan")}), "probability of Hat is nan"),
-    (lambda: make_faces(5, probabilities={"Hat": "often"}), "probability of Hat is 'often'"),
-    (lambda: make_faces(5, probabilities={"Bald": 0.7, "Blond": 0.6}), "exclude each other, and their probabilities add up to 1.3"),
-    (lambda: paint_faces(torch.zeros(5, 3, dtype=torch.bool)), "expected torch.bool of shape"),
-    (lambda: paint_faces(torch.zeros(5, len(ATTRIBUTES))), "expected torch.bool of shape"),
-    (lambda: paint_faces(torch.ones(5, len(ATTRIBUTES), dtype=torch.bool)), "Face 0 has more than one of Bald, Blond, Gray_Hair"),
-])
+@pytest.mark.parametrize(
+    "call,words",
+    [
+        (lambda: make_shapes(0), "n is 0; expected a whole number, 1 or more"),
+        (lambda: make_faces(-3), "n is -3"),
+        (lambda: make_faces(2.5), "n is 2.5"),
+        (lambda: make_shapes(5, size=48), "size is 48; expected a whole number, 32 or 64"),
+        (lambda: make_faces(5, size=128), "size is 128"),
+        (lambda: make_faces(5, seed=-1), "seed is -1; expected a whole number, 0 or more"),
+        (
+            lambda: make_faces(5, probabilities={"Smile": 0.5}),
+            "no attribute 'Smile'; expected one of Smiling, Mouth_Open",
+        ),
+        (lambda: make_faces(5, probabilities={"Hat": 1.2}), "probability of Hat is 1.2; expected a number from 0 to 1"),
+        (lambda: make_faces(5, probabilities={"Hat": float("nan")}), "probability of Hat is nan"),
+        (lambda: make_faces(5, probabilities={"Hat": "often"}), "probability of Hat is 'often'"),
+        (
+            lambda: make_faces(5, probabilities={"Bald": 0.7, "Blond": 0.6}),
+            "exclude each other, and their probabilities add up to 1.3",
+        ),
+        (lambda: paint_faces(torch.zeros(5, 3, dtype=torch.bool)), "expected torch.bool of shape"),
+        (lambda: paint_faces(torch.zeros(5, len(ATTRIBUTES))), "expected torch.bool of shape"),
+        (
+            lambda: paint_faces(torch.ones(5, len(ATTRIBUTES), dtype=torch.bool)),
+            "Face 0 has more than one of Bald, Blond, Gray_Hair",
+        ),
+    ],
+)
 def test_errors_say_what_to_do(call, words):
     with pytest.raises(UserError) as e:
         call()

@@ -57,10 +57,10 @@ NAMES = dict(
                    "ankle boot"),
     cifar10=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"))
 
-# %% ../../nbs/0_workshop/00_datasets.ipynb #e7e70022
+# %% ../../nbs/0_workshop/00_datasets.ipynb #c9d1513e
 def _short(text: object) -> str:
-    "At most 200 characters of it: a path may have 4,096."
-    text = str(text)
+    "At most 200 characters of it, in one line: a path may have 4,096."
+    text = " ".join(str(text).split())
     return text if len(text) <= 200 else f"{text[:100]} ... {text[-95:]}"
 
 
@@ -579,25 +579,28 @@ def emoji_group(
     groups = [GROUP_OF[f[0]] for f in sorted(alone) + sorted(whole) if f[0] in GROUP_OF]
     return groups[0] if groups else None
 
-# %% ../../nbs/0_workshop/00_datasets.ipynb #1ec677a1
-# Who stands for whom: man, woman -> person; boy, girl -> child; and single code points for what is also a sequence.
+# %% ../../nbs/0_workshop/00_datasets.ipynb #d6a66230
+# Who stands for whom: man, woman -> person; boy, girl -> child; and single code points for what is also a sequence
+# (sorted).
 NEUTRAL = {0x1F468: (0x1F9D1,), 0x1F469: (0x1F9D1,), 0x1F466: (0x1F9D2,), 0x1F467: (0x1F9D2,), 0x1F474: (0x1F9D3,),
            0x1F475: (0x1F9D3,), 0x1F934: (0x1FAC5,), 0x1F478: (0x1FAC5,), 0x1F57A: (0x1F483,), 0x1F930: (0x1FAC4,),
-           0x1FAC3: (0x1FAC4,), 0x1F385: (0x1F9D1, 0x1F384), 0x1F936: (0x1F9D1, 0x1F384), 0x1F46A: (0x1F9D1, 0x1F9D2),
-           0x1F46B: (0x1F9D1, 0x1F91D), 0x1F46C: (0x1F9D1, 0x1F91D), 0x1F46D: (0x1F9D1, 0x1F91D),
-           0x1F491: (0x1F9D1, 0x2764), 0x1F48F: (0x1F9D1, 0x2764, 0x1F48B), 0x1FAF1: (0x1F91D,), 0x1FAF2: (0x1F91D,)}
+           0x1FAC3: (0x1FAC4,), 0x1F385: (0x1F384, 0x1F9D1), 0x1F936: (0x1F384, 0x1F9D1), 0x1F46A: (0x1F9D1, 0x1F9D2),
+           0x1F46B: (0x1F91D, 0x1F9D1), 0x1F46C: (0x1F91D, 0x1F9D1), 0x1F46D: (0x1F91D, 0x1F9D1),
+           0x1F491: (0x2764, 0x1F9D1), 0x1F48F: (0x2764, 0x1F48B, 0x1F9D1), 0x1FAF1: (0x1F91D,), 0x1FAF2: (0x1F91D,)}
 IGNORED = set(_codes("200D FE0F 2640 2642 27A1 1F3FB-1F3FF 1F9B0-1F9B3"))  # joiner, gender, direction, tone, hair
 
 
 def emoji_family(
     sequence: Sequence[int],  # of code points
-) -> tuple[int, ...]:         # sorted: forwards and backwards are the same
+) -> tuple[int, ...]:         # joined ones sorted, since forwards and backwards are the same; flags in their order
     "What an emoji has in common with its variants by skin tone, hair, gender and direction."
-    parts = {part for code in sequence if code not in IGNORED for part in NEUTRAL.get(code, (code,))}
-    return tuple(sorted(parts)) or tuple(sorted(sequence))
+    parts = [part for code in sequence if code not in IGNORED for part in NEUTRAL.get(code, (code,))]
+    if 0x200D in sequence:
+        parts = sorted(set(parts))
+    return tuple(parts or sequence)
 
 
-SPLIT_SALT = 24  # of many, one by which no large family (a couple has 25 pairs of skin tones) tilts a split
+SPLIT_SALT = 301  # of many, one by which no large family (a couple has 25 pairs of skin tones) tilts a split
 
 
 def emoji_split(family: tuple[int, ...]) -> str:
@@ -664,12 +667,15 @@ def _emoji_font(root: Path) -> Path:
         raise DataMissing(f"{root / 'emoji' / 'NotoColorEmoji.ttf'} is missing")
     return font
 
-# %% ../../nbs/0_workshop/00_datasets.ipynb #a65b503c
+# %% ../../nbs/0_workshop/00_datasets.ipynb #c4da5f76
 def _read_emoji(root: Path, name: str, split: str, size: int | None) -> Pictures:
-    "Noto Color Emoji: about 3,100 / 390 / 390 pictures in nine Unicode groups; 32 x 32 unless asked otherwise."
+    "Noto Color Emoji: about 3,070 / 410 / 400 pictures in nine Unicode groups; 32 x 32 unless asked otherwise."
     size, font = size or 32, _emoji_font(root)
     found = sorted((min(forms), emoji_group(forms), png) for png, forms in read_font(font))
     found = [(sequence, group, png) for sequence, group, png in found if group is not None]
+    if not found:
+        raise UserError(f"{font} has no emoji that this course knows. Take NotoColorEmoji.ttf of "
+                        "github.com/googlefonts/noto-emoji.")
     pngs = [png for _, _, png in found]
     cache = root / "emoji" / "decoded" / f"{size}_{content_key(*pngs)}.npy"
     x = decode_once(pngs, partial(decode_emoji, size=size), (3, size, size), cache)
