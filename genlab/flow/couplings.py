@@ -351,9 +351,11 @@ class PointFlowRecipe(FlowRecipe, PointRecipe):
     def finish(self, model: PointFlow, seed: int) -> None:
         "A flow has its density already: nothing is fitted afterwards."
 
-    def picture(self, model: PointFlow, seed: int) -> np.ndarray:
-        "5000 points drawn back as a picture, uint8 (300, 300, 3)."
-        return points_to_image(self.draw(model, 5_000, seed))
+# %% ../../nbs/7_flow/70_couplings.ipynb #a4e985d6
+@patch
+def picture(self: PointFlowRecipe, model: PointFlow, seed: int) -> np.ndarray:
+    "5000 points drawn back as a picture, uint8 (300, 300, 3)."
+    return points_to_image(self.draw(model, 5_000, seed))
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #3b185149
 @patch

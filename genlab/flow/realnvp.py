@@ -290,17 +290,21 @@ class ImageFlow(Flow):
         self.n_labels = n_labels
         self.dequantiser = dequantiser
 
-    def context(self, y: Tensor | None) -> Tensor | None:  # classes (B,) or attributes (B, n_labels) -> float (B, n_labels)
-        "The labels as the couplings take them."
-        if self.n_labels == 0:
-            return None
-        if y is None:
-            raise UserError(f"this flow is conditioned on {self.n_labels} labels, and got none. Give y, one label for each image.")
-        if y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool and 0 <= int(y.min()) and int(y.max()) < self.n_labels:
-            y = F.one_hot(y.long(), self.n_labels)
-        if y.ndim != 2 or y.shape[1] != self.n_labels:
-            raise UserError(f"these labels don't fit: {y.dtype} of shape {tuple(y.shape)}. Expected classes from 0 to {self.n_labels - 1}, or {self.n_labels} attributes for each image.")
-        return y.to(next(self.parameters()))
+# %% ../../nbs/7_flow/71_realnvp.ipynb #2e61f993
+@patch
+def context(self: ImageFlow, y: Tensor | None) -> Tensor | None:  # classes (B,) or attributes (B, n_labels) -> float (B, n_labels)
+    "The labels as the couplings take them."
+    if self.n_labels == 0:
+        return None
+    if y is None:
+        raise UserError(f"this flow is conditioned on {self.n_labels} labels, and got none. Give y, one label for each image.")
+    whole = y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool
+    if whole and 0 <= int(y.min()) and int(y.max()) < self.n_labels:
+        y = F.one_hot(y.long(), self.n_labels)
+    if y.ndim != 2 or y.shape[1] != self.n_labels:
+        raise UserError(f"these labels don't fit: {y.dtype} of shape {tuple(y.shape)}. Expected classes from 0 to "
+                        f"{self.n_labels - 1}, or {self.n_labels} attributes for each image.")
+    return y.to(next(self.parameters()))
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #d00747a2
 @patch

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from einops import rearrange
+from fastcore.basics import patch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -280,16 +281,18 @@ class ImageCommands(ImageRecipe, ImageFiles):
         images = self.splits["train"]
         return self.Facts(tuple(self.data.shape), tuple(images.names), images.y.ndim == 2)
 
-    def check(self, before: ImageFacts | None = None) -> None:
-        "Raise a UserError for images that can't be measured, or that aren't those that the run began with."
-        side = min(self.splits["train"].shape[1:])
-        if side < 11:
-            raise UserError(f"--size is {side}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
-        for name, value in vars(before).items() if before else ():
-            now = getattr(self.facts(), name)
-            if value not in ((), "", False, now):  # runs of older versions know less
-                raise UserError(f"this run began with data whose {name} is {value}, and now it is {now}. "
-                                "Put the data back as they were, or train a new run.")
+# %% ../../nbs/2_lab/25_pictures.ipynb #448ef224
+@patch
+def check(self: ImageCommands, before: ImageFacts | None = None) -> None:
+    "Raise a UserError for images that can't be measured, or that aren't those that the run began with."
+    side = min(self.splits["train"].shape[1:])
+    if side < 11:
+        raise UserError(f"--size is {side}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
+    for name, value in vars(before).items() if before else ():
+        now = getattr(self.facts(), name)
+        if value not in ((), "", False, now):  # runs of older versions know less
+            raise UserError(f"this run began with data whose {name} is {value}, and now it is {now}. "
+                            "Put the data back as they were, or train a new run.")
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #a9e1386b
 class Held:

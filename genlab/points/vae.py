@@ -6,8 +6,8 @@
 __all__ = ['BETAS', 'log_normal', 'kl_per_dim', 'kl_to_standard_normal', 'reparameterise', 'mlp', 'PointAutoencoder',
            'SigmaAutoencoder', 'PointVAE', 'constant_beta', 'linear_beta', 'cyclical_beta', 'free_bits_kl',
            'annealed_elbo', 'learning_rate', 'train_epoch', 'train', 'active_units', 'iwae', 'fit_prior',
-           'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'PointFiles', 'PointRecipe', 'PlainRecipe',
-           'PointVAERecipe']
+           'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'save_points', 'PointFiles', 'PointRecipe',
+           'PlainRecipe', 'PointVAERecipe']
 
 # %% ../../nbs/1_points/12_vae.ipynb #9f704be2
 import math
@@ -338,6 +338,18 @@ class PointCommands:
     def check(self, before: Nothing | None = None) -> None:
         "Raise a UserError for data that can't be measured, or that aren't those that the run began with: none."
 
+# %% ../../nbs/1_points/12_vae.ipynb #ec37fd66
+def save_points(points: Tensor, path: Path) -> None:
+    "Points as a picture (.png) or as numbers (.npy, float32 (n, 5))."
+    from PIL import Image
+
+    from genlab.workshop.runs import write_atomically
+
+    if path.suffix == ".npy":
+        write_atomically(path, lambda p: np.save(p, points.numpy()))
+    else:
+        write_atomically(path, lambda p: Image.fromarray(points_to_image(points)).save(p))
+
 # %% ../../nbs/1_points/12_vae.ipynb #9632cfbf
 class PointFiles(PointCommands):
     "Models of points without their data; samples as files and figures."
@@ -362,17 +374,7 @@ class PointFiles(PointCommands):
         "What it was trained on, for a figure."
         return self.pi.points
 
-    @staticmethod
-    def save(points: Tensor, path: Path) -> None:
-        "Points as a picture (.png) or as numbers (.npy, float32 (n, 5))."
-        from PIL import Image
-
-        from genlab.workshop.runs import write_atomically
-
-        if path.suffix == ".npy":
-            write_atomically(path, lambda p: np.save(p, points.numpy()))
-        else:
-            write_atomically(path, lambda p: Image.fromarray(points_to_image(points)).save(p))
+    save = staticmethod(save_points)
 
 # %% ../../nbs/1_points/12_vae.ipynb #db09cbe5
 class PointRecipe(PointFiles):

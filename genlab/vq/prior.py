@@ -386,20 +386,28 @@ class TokenPriorRecipe(MeasuredRecipe):
         K, h, w, n_labels, attributes = shape
         return build_model(cls.Model, config, n_codes=K, map_shape=(h, w), n_labels=n_labels, attributes=bool(attributes))
 
-    def facts(self) -> CodeFacts:
-        "What the run keeps of its data: shape and labels, and the fingerprint of the VQ-VAE."
-        return replace(super().facts(), made_for=fingerprint(self.vqvae))
+# %% ../../nbs/4_vq/42_prior.ipynb #20fa0ddb
+@patch
+def facts(self: TokenPriorRecipe) -> CodeFacts:
+    "What the run keeps of its data: shape and labels, and the fingerprint of the VQ-VAE."
+    return replace(super().facts(), made_for=fingerprint(self.vqvae))
 
-    def draw(self, model: TokenPrior, n: int, seed: int) -> Tensor:
-        return generate(model, self.vqvae.to(model.labels.device), n, seed=seed)
 
-    def picture(self, model: TokenPrior, seed: int) -> np.ndarray:
-        "32 samples, uint8."
-        return grid(self.draw(model, 32, seed), columns=16, scale=2)
+@patch
+def draw(self: TokenPriorRecipe, model: TokenPrior, n: int, seed: int) -> Tensor:
+    return generate(model, self.vqvae.to(model.labels.device), n, seed=seed)
 
-    def validate(self, model: TokenPrior) -> dict[str, float]:
-        "The loss on 1000 held-out images."
-        return dict(loss=token_nats(model, self.codes["validation"], 1_000) * math.prod(self.data.shape[1:3]))
+
+@patch
+def picture(self: TokenPriorRecipe, model: TokenPrior, seed: int) -> np.ndarray:
+    "32 samples, uint8."
+    return grid(self.draw(model, 32, seed), columns=16, scale=2)
+
+
+@patch
+def validate(self: TokenPriorRecipe, model: TokenPrior) -> dict[str, float]:
+    "The loss on 1000 held-out images."
+    return dict(loss=token_nats(model, self.codes["validation"], 1_000) * math.prod(self.data.shape[1:3]))
 
 # %% ../../nbs/4_vq/42_prior.ipynb #9cbb6a9e
 @patch

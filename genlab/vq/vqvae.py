@@ -92,18 +92,17 @@ class VQVAE(Model):
         shape: tuple[int, int, int],     # of an image, (C, H, W)
         n_codes: Positive = 512,         # size of the codebook, K
         dim: Positive = 64,              # size of a code's vector, D
-        widths: Sizes = (32, 64),  # channels at each resolution, from fine to coarse
+        widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
         patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
         blocks: NotNegative = 1,         # residual blocks at each resolution (form conv)
-        form: Literal["conv", "residual"] = "conv",  # convolutions with blocks between, or residual blocks that change the size
-        quantizer: Literal[*QUANTIZERS] = "ema",  # how the codebook learns
+        form: Literal["conv", "residual"] = "conv",  # blocks between convolutions, or blocks that change the size
+        quantizer: Literal[*QUANTIZERS] = "ema",     # how the codebook learns
         levels: tuple[Positive, ...] = (8, 8, 8),  # of fsq, which has no codebook; their product stands for n_codes
         commitment: NotNegativeFloat = 0.25,  # weight of the loss that keeps features near their codes
     ):
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.map_shape = tuple(shape), feature_shape(shape, widths, patch)[1:]
         self.commitment = commitment
-        self.map_shape = feature_shape(shape, widths, patch)[1:]
         self.kind = form, quantizer
         self.encoder, self.decoder = encoder_decoder(form, shape, widths, patch, blocks)
         self.to_codes = nn.Conv2d(widths[-1], dim, 1)
