@@ -159,8 +159,8 @@ def main() -> None:
     quick = parser.parse_args().quick
     n, rounds, cores = (1_024, 2, (2,)) if quick else (2_048, 7, (1, 2))
     print(
-        f"Images per second, median of {rounds} rounds in turns, {n:,} images each; ratio: median of the rounds' ratios "
-        "(smallest to largest).\n"
+        f"Images per second, median of {rounds} rounds in turns, {n:,} images each; ratio: median of the rounds' "
+        "ratios (smallest to largest).\n"
     )
     print("| images | threads | plain painter | make_faces | ratio |\n|---|---|---|---|---|")
     for size in (64, 32):

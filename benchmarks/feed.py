@@ -1,8 +1,9 @@
 """Feeding images to a model, side by side in one run: python benchmarks/feed.py [--quick]
 
 Ours: `genlab.lab.images.batches` and `flip`, bytes in memory. The peer: torchvision's own CIFAR10 and MNIST classes
-(their `__getitem__`, with our bytes put in place of their files) and transforms in PyTorch's DataLoader, with 0 and with 2
-workers, which live on from epoch to epoch. Both give the same: float32 in [-1, 1], mirrored at random, in batches of 128.
+(their `__getitem__`, with our bytes put in place of their files) and transforms in PyTorch's DataLoader, with 0 and
+with 2 workers, which live on from epoch to epoch. Both give the same: float32 in [-1, 1], mirrored at random, in
+batches of 128.
 All take turns in every round, and each ratio is one of times within a round; the median counts. Prints one table.
 """
 

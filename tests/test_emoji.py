@@ -311,3 +311,19 @@ def test_the_address_and_the_checksum_are_those_of_a_release():
         "a tag, which doesn't move"
     )
     assert re.fullmatch("[0-9a-f]{64}", ds.EMOJI_SHA256)
+
+
+@has_font
+def test_the_shipped_extractor_reads_emoji_better_than_the_majority(decoded):
+    "As its record says (another version of the font shifts a few pictures), and far above the answer 'people'."
+    from genlab.lab.metrics import accuracy, load_extractor
+
+    extractor = load_extractor("emoji")
+    assert extractor.record["labels"] == list(GROUPS) and extractor.record["size"] == [3, 32, 32]
+    weights = Path(im.__file__).parent / "classifiers" / "emoji.safetensors"
+    assert weights.stat().st_size < 2 * 2**20
+    for split in ("validation", "test"):
+        s = im.load_images("emoji", split, root=decoded)
+        right = accuracy(extractor.net, s)
+        assert right == pytest.approx(extractor.record["accuracy"][split], abs=0.02)
+        assert right > s.y.bincount().max() / len(s) + 0.1
