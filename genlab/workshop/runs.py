@@ -337,7 +337,7 @@ def read_checkpoint(path: Path) -> tuple[Any, str]:  # what it holds; what is wr
     if bad:
         return None, f"the checksum of {bad} is wrong"
     step = state.get("step") if isinstance(state, dict) else None
-    fits = type(step) is int and path.stem == f"{step:09d}"
+    fits = isinstance(step, int) and path.stem == f"{step:09d}"
     return state, "" if fits else "it is not the checkpoint of the step in its name"
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #426c4278
