@@ -385,6 +385,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'genlab/lab/layers.py'),
                                    'genlab.lab.layers.TransformerBlock.attend': ( '2_lab/layers.html#transformerblock.attend',
                                                                                   'genlab/lab/layers.py'),
+                                   'genlab.lab.layers.TransformerBlock.drop': ( '2_lab/layers.html#transformerblock.drop',
+                                                                                'genlab/lab/layers.py'),
                                    'genlab.lab.layers.TransformerBlock.forward': ( '2_lab/layers.html#transformerblock.forward',
                                                                                    'genlab/lab/layers.py'),
                                    'genlab.lab.layers.TransformerBlock.new_cache': ( '2_lab/layers.html#transformerblock.new_cache',

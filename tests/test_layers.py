@@ -1,6 +1,5 @@
 "The transformer block beside its twins: PyTorch's layers, the formula, all at once against pieces with a cache."
 
-import copy
 import math
 
 import pytest
@@ -143,25 +142,18 @@ def test_the_block_has_second_derivatives_of_its_input():
     assert torch.autograd.gradgradcheck(lambda x: block(x, causal=True), (x,))
 
 
-def test_dropout_leaves_out_what_is_added_and_nothing_else():
+@pytest.mark.parametrize("silent", ["out", "mlp.2"])
+def test_dropout_leaves_out_what_is_added_and_nothing_else(silent):
+    "With one of the two branches silent, what the other adds is left out or scaled; x itself comes through."
     block, x = small_block(dropout=0.4), normal(500, 4, 12)
-    whole = block(x)
-    block.train()
+    nn.init.zeros_(block.get_submodule(silent).weight)
+    nn.init.zeros_(block.get_submodule(silent).bias)
     torch.manual_seed(0)
-    dropped = block(x)
-    assert not torch.equal(dropped, whole) and torch.equal(block.eval()(x), whole)
-    nothing = copy.deepcopy(block)
-    for layer in (nothing.out, nothing.mlp[2]):
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    assert torch.equal(nothing.train()(x), x)
-    block.train()
-    nn.init.zeros_(block.mlp[2].weight)
-    nn.init.zeros_(block.mlp[2].bias)  # only attention is added
-    added = block(x) - x
-    assert (added == 0).double().mean().item() == pytest.approx(0.4, abs=0.02)
+    added, whole = block.train()(x) - x, block.eval()(x) - x
     kept = added != 0
-    torch.testing.assert_close(added[kept], (block.eval()(x) - x)[kept] / 0.6, rtol=1e-6, atol=1e-9)
+    assert (~kept).double().mean().item() == pytest.approx(0.4, abs=0.02)
+    torch.testing.assert_close(added[kept], whole[kept] / 0.6, rtol=1e-6, atol=1e-9)
+    assert torch.equal(block(x) - x, whole), "nothing is left out in use"
 
 
 def test_without_dropout_training_draws_no_random_number():

@@ -165,7 +165,7 @@ class TransformerBlock(nn.Module):
             raise UserError(f"the width of the transformer is {d}; it must be a multiple of the {n_heads} heads.")
         self.n_heads = n_heads
         self.attention = attention if twice_differentiable else fused_attention
-        self.dropout = nn.Dropout(dropout)  # of what is added
+        self.dropout = dropout  # share of what is added that is left out in training
         self.norm1 = nn.LayerNorm(d)
         self.qkv = nn.Linear(d, 3 * d)
         self.out = nn.Linear(d, d)
@@ -178,18 +178,21 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, causal: bool = False, cache: Tensor | None = None, start: int = 0) -> Tensor:
         "n tokens, (B, n, d) to (B, n, d); with a cache, they come after the `start` tokens that are in it."
-        x = x + self.dropout(self.attend(self.norm1(x), causal, cache, start))
-        return x + self.dropout(self.mlp(self.norm2(x)))
+        x = x + self.drop(self.attend(self.norm1(x), causal, cache, start))
+        return x + self.drop(self.mlp(self.norm2(x)))
+
+    def drop(self, h: Tensor) -> Tensor:  # nn.Dropout, but without its cost where a model writes token by token
+        return F.dropout(h, self.dropout) if self.training else h
 
 # %% ../../nbs/2_lab/22_layers.ipynb #f7415e9d
 @patch
 def attend(self: TransformerBlock, x: Tensor, causal: bool, cache: Tensor | None, start: int) -> Tensor:  # (B, n, d)
     "Multi-head attention of n tokens to each other and, with a cache, to the `start` tokens before them."
-    q, k, v = rearrange(self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, heads=self.n_heads)
+    qkv = rearrange(self.qkv(x), "b n (three heads d) -> three b heads n d", three=3, heads=self.n_heads)
+    q, k, v = qkv
     if cache is not None:
         end = start + x.shape[1]
-        cache[0, :, :, start:end] = k
-        cache[1, :, :, start:end] = v
+        cache[:, :, :, start:end] = qkv[1:]  # keys and values
         k, v = cache[:, :, :, :end]
     return self.out(rearrange(self.attention(q, k, v, causal), "b heads n d -> b n (heads d)"))
 
