@@ -503,7 +503,7 @@ class Model(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **kwargs) -> "Model":
-        "A stored model, from a folder or the hub. Raises UserError if settings or weights are another model's, or not finite."
+        "A stored model, from a folder or the hub. Raises UserError if it is another model's, or not finite."
         try:
             return super().from_pretrained(folder, **kwargs)
         except (TypeError, ValueError, KeyError, OSError, RuntimeError) as e:
@@ -529,10 +529,11 @@ def with_settings_of(
     model: type[nn.Module],
     but: Sequence[str] = (),  # arguments with a default that are no settings: the data say what they are
 ) -> Callable[[type], type]:
-    "Class decorator: a config dataclass gets the settings of a model in front of its own fields, comments as their help."
+    "Class decorator: a config gets the settings of a model in front of its own, with their comments as help."
     said = docments(model.__init__)
     given = [p for p in inspect.signature(model).parameters.values() if p.default is not p.empty and p.name not in but]
-    fields = [(p.name, Annotated[p.annotation, Doc(said[p.name] or "")], dataclasses.field(default=p.default)) for p in given]
+    kinds = [Annotated[p.annotation, Doc(said[p.name] or "")] for p in given]
+    fields = [(p.name, kind, dataclasses.field(default=p.default)) for p, kind in zip(given, kinds, strict=True)]
     settings = dataclasses.make_dataclass(f"{model.__name__}Settings", fields)
 
     def add(config: type) -> type:
@@ -634,7 +635,8 @@ def load_run(folder: str | Path, recipe: type) -> tuple[RunSettings, nn.Module]:
     try:
         run = parse_settings(recipe, settings, str(folder / "config.yaml"))
     except UserError as e:
-        raise UserError(f"{folder} is a run of {settings['model']!r}, not one of a {recipe.Model.__name__}: {e}") from None
+        wrong = f"{folder} is a run of {settings['model']!r}, not one of a {recipe.Model.__name__}"
+        raise UserError(f"{wrong}: {e}") from None
     return run, load_weights(folder / "model.safetensors", recipe.rebuild(run.config, run.facts))
 
 # %% ../../nbs/2_lab/23_training.ipynb #ecc3f80c

@@ -102,8 +102,7 @@ class VQVAE(Model):
     ):
         super().__init__()
         self.shape, self.map_shape = tuple(shape), feature_shape(shape, widths, patch)[1:]
-        self.commitment = commitment
-        self.kind = form, quantizer
+        self.commitment, self.kind = commitment, (form, quantizer)
         self.encoder, self.decoder = encoder_decoder(form, shape, widths, patch, blocks)
         self.to_codes = nn.Conv2d(widths[-1], dim, 1)
         self.from_codes = nn.Conv2d(dim, widths[-1], 1)
