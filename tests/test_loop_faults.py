@@ -52,7 +52,7 @@ NOT_A_CHECKPOINT = {
     "sums": lambda state: state | dict(sums=dict(loss="abc"), counts=dict(loss=1)),
     "counts": lambda state: state | dict(sums=dict(loss=1.0), counts={}),
     "best": lambda state: state | dict(best=5),
-    "best value": lambda state: state | dict(best=dict(value="abc", step=1, weights={})),
+    "best value": lambda state: state | dict(best=dict(value="abc", step=1, weights=state["networks"]["model"])),
     "best weights": lambda state: state | dict(best=dict(value=1.0, step=1, weights={})),
     "best of others": lambda state: state | dict(best=dict(value=1.0, step=1, weights=dict(a=5))),
     "settings": lambda state: state | dict(settings=[]),
