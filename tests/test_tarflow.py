@@ -35,7 +35,7 @@ def shaken(module, size=0.15, seed=0):
 
 def small_flow(shape=(1, 8, 12), **settings) -> TarFlow:
     torch.manual_seed(0)
-    return shaken(TarFlow(shape, **(dict(patch=4, channels=8, blocks=3, layers=2, heads=2, n_labels=3) | settings)))
+    return shaken(TarFlow(shape, **(dict(patch=4, channels=8, blocks=3, layers=2, heads=2, n_labels=3, noise=0.0) | settings)))
 
 
 def images(n, shape=(1, 8, 12), seed=0):
@@ -53,7 +53,7 @@ def test_any_shape_is_undone_and_its_volume_is_that_of_the_jacobian(channels, pa
     if channels * patch**2 * rows * columns > 60:  # the Jacobian is written out
         channels, patch = 1, min(patch, 2)
     shape = (channels, rows * patch, columns * patch)
-    flow = shaken(TarFlow(shape, patch=patch, channels=8, blocks=blocks, layers=layers, heads=2, n_labels=labels), seed=seed)
+    flow = shaken(TarFlow(shape, patch=patch, channels=8, blocks=blocks, layers=layers, heads=2, n_labels=labels, noise=0.0), seed=seed)
     u = torch.rand(2, *shape, generator=generator(seed), dtype=torch.float64)
     context = flow.context(torch.tensor([labels - 1, -1])) if labels else None
     z, log_det = flow.transform(u, context)
@@ -146,7 +146,7 @@ def test_what_the_network_says_of_a_token_doesnt_depend_on_it():
 
 def test_blocks_take_turns_and_a_new_flow_is_the_identity():
     torch.manual_seed(0)
-    flow = TarFlow((1, 8, 8), patch=4, channels=8, blocks=4, layers=1, heads=2).double()
+    flow = TarFlow((1, 8, 8), patch=4, channels=8, blocks=4, layers=1, heads=2, n_labels=0, noise=0.0).double()
     assert [block.backwards for block in flow.transform.layers[1:]] == [False, True, False, True]
     u = torch.rand(2, 1, 8, 8, dtype=torch.float64)
     z, log_det = flow.transform(u)
@@ -204,7 +204,7 @@ def test_samples_are_the_grey_levels_below_the_points_drawn():
 
 
 def test_labels_are_drawn_evenly_from_the_generator():
-    flow = TarFlow((1, 4, 4), patch=2, channels=8, blocks=1, layers=1, heads=2, n_labels=4)
+    flow = TarFlow((1, 4, 4), patch=2, channels=8, blocks=1, layers=1, heads=2, n_labels=4, noise=0.0)
     y = flow.some_labels(4_000, None, generator(1))
     assert torch.equal(y, flow.some_labels(4_000, None, generator(1))) and not torch.equal(y, flow.some_labels(4_000, None, generator(2)))
     assert (torch.bincount(y, minlength=4) - 1_000).abs().max() < 120
@@ -213,7 +213,7 @@ def test_labels_are_drawn_evenly_from_the_generator():
 
 
 def test_temperature_is_the_scale_of_the_noise():
-    flow = TarFlow((1, 8, 8), patch=4, channels=8, blocks=2, layers=1, heads=2)  # the identity
+    flow = TarFlow((1, 8, 8), patch=4, channels=8, blocks=2, layers=1, heads=2, n_labels=0, noise=0.0)  # the identity
     calm, hot = (flow.sample(64, generator=generator(), temperature=t) for t in (0.1, 0.4))
     assert abs(hot.std() / calm.std() - 4) < 0.1
 
@@ -248,7 +248,7 @@ def test_labels_are_dropped_in_training_only():
 
 def test_bayes_rule_tells_apart_what_differs():
     "Two classes of flat images, one bright and one dark, and a block that has learned just that."
-    flow = TarFlow((1, 4, 8), patch=4, channels=8, blocks=1, layers=1, heads=2, n_labels=2)
+    flow = TarFlow((1, 4, 8), patch=4, channels=8, blocks=1, layers=1, heads=2, n_labels=2, noise=0.0)
     opt, x = torch.optim.Adam(flow.parameters(), 1e-2), 0.1 * torch.randn(64, 1, 4, 8, generator=generator())
     y = torch.arange(64) % 2
     x = (x + y[:, None, None, None] - 0.5).clamp(-1, 1)
@@ -291,7 +291,7 @@ def test_written_and_read_again(tmp_path):
 @pytest.mark.parametrize("sigma", [0.05, 0.5])
 def test_denoising_a_gaussian_is_the_closed_form(sigma):
     m, spread = -0.2, 0.6
-    flow = TarFlow((1, 4, 8), patch=4, channels=8, blocks=1, layers=1, heads=2, noise=sigma).double()
+    flow = TarFlow((1, 4, 8), patch=4, channels=8, blocks=1, layers=1, heads=2, noise=sigma, n_labels=0).double()
     last = flow.transform.layers[1].write
     with torch.no_grad():
         last.bias[:16], last.bias[16:] = LIMIT * math.atanh(0.5 * math.log(spread**2 + sigma**2) / LIMIT), m
@@ -326,7 +326,7 @@ def test_the_noise_of_the_training():
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_the_loss_of_the_identity_has_its_constants(noise):
     torch.manual_seed(0)
-    flow, x = TarFlow((1, 8, 8), patch=4, channels=8, blocks=2, layers=1, heads=2, noise=noise).double(), images(2_000, (1, 8, 8))
+    flow, x = TarFlow((1, 8, 8), patch=4, channels=8, blocks=2, layers=1, heads=2, noise=noise, n_labels=0).double(), images(2_000, (1, 8, 8))
     parts = flow(x)
     second = (2 * dequantise(x, 0.5) - 1).square().mean() + noise**2
     expected = 64 * (0.5 * math.log(2 * math.pi) + 0.5 * second + math.log(128))
@@ -343,10 +343,10 @@ def test_the_loss_of_the_identity_has_its_constants(noise):
 def test_users_are_told():
     flow, plain = small_flow(), small_flow(n_labels=0)
     for call, says in (
-        (lambda: TarFlow((1, 28, 28), patch=5), "Choose a patch of 1, 2, 4, 7, 14"),
-        (lambda: TarFlow((1, 8, 8), patch=8), "two or more patches"),
-        (lambda: TarFlow((1, 8, 8), channels=10), "multiple of the 4 heads"),
-        (lambda: TarFlow((1, 8, 8), noise=-1.0), "standard deviation"),
+        (lambda: TarFlow((1, 28, 28), patch=5, n_labels=0, noise=0.0), "Choose a patch of 1, 2, 4, 7, 14"),
+        (lambda: TarFlow((1, 8, 8), patch=8, n_labels=0, noise=0.0), "two or more patches"),
+        (lambda: TarFlow((1, 8, 8), channels=10, n_labels=0, noise=0.0), "multiple of the 4 heads"),
+        (lambda: TarFlow((1, 8, 8), noise=-1.0, n_labels=0), "standard deviation"),
         (lambda: flow.context(torch.tensor([3])), "from 0 to 2"),
         (lambda: flow.context(torch.tensor([[True, False, True]])), "bool"),
         (lambda: flow.sample(0), "at least one"),
@@ -402,7 +402,7 @@ def test_large_steps_stay_finite():
     x, y = to_float(make_faces(64, size=32).x[..., 8:24, 8:24]), None
     for seed in range(3):
         torch.manual_seed(seed)
-        flow = TarFlow((3, 16, 16), patch=4, channels=16, blocks=4, layers=1, heads=2)
+        flow = TarFlow((3, 16, 16), patch=4, channels=16, blocks=4, layers=1, heads=2, n_labels=0, noise=0.0)
         opt = torch.optim.AdamW(flow.parameters(), lr=1e-2)
         for _ in range(30):
             loss = flow(x, y)["loss"]
@@ -427,6 +427,6 @@ def test_what_is_drawn_is_the_denoised_and_rounded_way_back():
 
 def test_more_that_can_not_be_done():
     with pytest.raises(UserError, match="block"):
-        TarFlow((1, 8, 8), blocks=0)
+        TarFlow((1, 8, 8), blocks=0, n_labels=0, noise=0.0)
     with pytest.raises(UserError, match="cahed"):
         small_flow().sample(2, way="cahed")

@@ -627,7 +627,7 @@ def parse_settings(recipe: type, settings: dict, where: str) -> RunSettings:
     options, source, facts = parts
     return RunSettings(model, recipe, options, source, config, facts)
 
-
+# %% ../../nbs/2_lab/23_training.ipynb #60cc908f
 def load_run(folder: str | Path, recipe: type) -> tuple[RunSettings, nn.Module]:
     "The settings and the model of a finished run of a recipe; its data aren't needed."
     folder = Path(folder)
