@@ -30,7 +30,8 @@ def small_block(**options) -> TransformerBlock:
 # attention
 
 @settings(deadline=None, max_examples=40)
-@given(n=st.integers(1, 6), known=st.integers(0, 5), d=st.integers(1, 5), causal=st.booleans(), seed=st.integers(0, 10**6))
+@given(n=st.integers(1, 6), known=st.integers(0, 5), d=st.integers(1, 5), causal=st.booleans(),
+       seed=st.integers(0, 10**6))
 def test_attention_is_a_weighted_mean_of_what_may_be_seen(n, known, d, causal, seed):
     T = known + n
     q, k, v = normal(2, 3, n, d, seed=seed), normal(2, 3, T, d, seed=seed + 1), normal(2, 3, T, d, seed=seed + 2)
@@ -70,7 +71,8 @@ def test_the_formula_has_second_derivatives(n, causal):
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_block_is_pytorchs_layer(twice_differentiable, causal):
     block, x = small_block(twice_differentiable=twice_differentiable), normal(4, 6, 12)
-    layer = nn.TransformerEncoderLayer(12, 3, 48, activation="gelu", batch_first=True, norm_first=True, dtype=torch.float64)
+    layer = nn.TransformerEncoderLayer(12, 3, 48, activation="gelu", batch_first=True, norm_first=True,
+                                       dtype=torch.float64)
     pairs = dict(norm1="norm1", norm2="norm2", out="self_attn.out_proj", mlp_0="linear1", mlp_2="linear2")
     for ours, theirs in pairs.items():
         layer.get_submodule(theirs).load_state_dict(block.get_submodule(ours.replace("_", ".")).state_dict())
@@ -83,7 +85,8 @@ def test_the_block_is_pytorchs_layer(twice_differentiable, causal):
 
 
 @settings(deadline=None, max_examples=30)
-@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), guesses=st.integers(0, 2), twice_differentiable=st.booleans())
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), guesses=st.integers(0, 2),
+       twice_differentiable=st.booleans())
 def test_pieces_with_a_cache_are_the_whole(sizes, guesses, twice_differentiable):
     block, T = small_block(twice_differentiable=twice_differentiable), sum(sizes)
     x, start, pieces = normal(2, T, 12), 0, []
@@ -112,7 +115,8 @@ def test_new_tokens_that_see_each_other_see_the_cache_too(twice_differentiable):
 def test_no_token_sees_a_later_one(twice_differentiable):
     block, x = small_block(twice_differentiable=twice_differentiable), normal(1, 6, 12)
     for causal, expected in ((False, torch.ones(6, 6)), (True, torch.ones(6, 6).tril())):
-        jacobian = torch.autograd.functional.jacobian(lambda x, causal=causal: block(x, causal), x)[0, :, :, 0]  # (t, d, s, d)
+        whole = torch.autograd.functional.jacobian(lambda x, causal=causal: block(x, causal), x)
+        jacobian = whole[0, :, :, 0]  # (t, d, s, d)
         assert torch.equal((jacobian.abs().amax(dim=(1, 3)) > 0).float(), expected)
 
 
