@@ -390,7 +390,7 @@ class TokenPriorRecipe(MeasuredRecipe):
 @patch
 def facts(self: TokenPriorRecipe) -> CodeFacts:
     "What the run keeps of its data: shape and labels, and the fingerprint of the VQ-VAE."
-    return replace(super().facts(), made_for=fingerprint(self.vqvae))
+    return replace(super(TokenPriorRecipe, self).facts(), made_for=fingerprint(self.vqvae))
 
 
 @patch
