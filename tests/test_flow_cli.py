@@ -49,7 +49,7 @@ def test_what_the_point_flow_measures(work):
 @pytest.mark.parametrize("args,said", [
     (["sample", "realnvp", "--label", "1"], "without labels"),
     (["sample", "glow", "--temperature", "-1"], "temperature"),
-    (["sample", "realnvp", "-n", "0"], "at least one"),
+    (["sample", "realnvp", "-n", "0"], "at least 1"),
     (["sample", "tarflow", "--label", "10"], "0 to 9"),
     (["train", "realnvp", *SHORT, "--size", "30", "--levels", "3"], "multiple of"),
     (["train", "tarflow", *SHORT, "--patch", "5"], "Choose a patch of"),

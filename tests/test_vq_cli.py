@@ -44,14 +44,13 @@ def test_samples_are_steered(work, genlab, tmp_path):
 
 
 @pytest.mark.parametrize("args,said", [
-    (["sample", "writer", "--label", "10"], "knows 0 to 9"),
-    (["sample", "writer", "--label", "-1"], "knows 0 to 9"),
-    (["sample", "writer", "-n", "0"], "at least one"),
-    (["sample", "writer", "--top-p", "1.5"], "top-p is 1.5"),
+    (["sample", "writer", "--label", "10"], "from 0 to 9"),
+    (["sample", "writer", "--label", "-1"], "from 0 to 9"),
+    (["sample", "writer", "-n", "0"], "at least 1"),
+    (["sample", "writer", "--top-p", "1.5"], "top_p is 1.5"),
     (["sample", "writer", "--temperature", "0"], "temperature is 0"),
-    (["sample", "words", "--label", "1"], "not steered by label"),
     (["train", "prior", *WRITER], "--vqvae runs/vqvae-1"),
-    (["train", "prior", "--vqvae", "writer", *WRITER], "needs one of vqvae"),
+    (["train", "prior", "--vqvae", "writer", *WRITER], "not one of a VQVAE"),
     (["train", "prior", "--vqvae", "nothing", *WRITER], "not a run folder"),
     (["train", "prior", "--vqvae", "words", *WRITER, "--dropout", "1"], "below 1"),
     (["train", "prior", "--vqvae", "words", *WRITER, "--n-heads", "3"], "multiple of the 3 heads"),
