@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from genlab import BUDGETS, Positive, Seed, UserError, budget_name
+from genlab import BUDGETS, Positive, Seed, UserError, budget_name, printable
 
 MODELS = {  # name on the command line: where its recipe is
     "pi-vae": "genlab.points.vae:PointVAERecipe",
@@ -103,19 +103,13 @@ def open_run(folder: Path):
     return parse_settings(find_recipe(settings["model"]), settings, str(folder / "config.yaml"))
 
 
-def use_threads(recipe: type) -> None:
-    "As many threads as are good for a model, where the environment doesn't say how many."
-    import torch
-
-    if recipe.threads is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(recipe.threads)
-
-
 def build(run):
     "The recipe of a run on its data; a run that was begun must find them as they were."
     import torch
 
-    use_threads(run.recipe)
+    from genlab.workshop.runs import use_threads
+
+    use_threads(run.recipe.threads)
     data = run.source.load()
     torch.manual_seed(run.options.seed)
     recipe = run.recipe(run.config, data)
@@ -158,7 +152,7 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # these two set the defaults of the others
     early.add_argument("--budget", choices=BUDGETS)
     early.add_argument("--config", type=Path)
-    known, _ = early.parse_known_args(argv)
+    known = early.parse_known_args(argv)[0]
     run = RunSettings(name, recipe, RunOptions(), recipe.Data(), recipe.Config())
     if known.config is not None:
         run = run_of_config(known.config, name)
@@ -169,7 +163,7 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
     options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=recipe.Config.__doc__))
     chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
-    return checked(RunSettings(name, recipe, chosen.run, chosen.data, chosen.model)), chosen.folder.out
+    return RunSettings(name, recipe, chosen.run, chosen.data, chosen.model).checked("the options"), chosen.folder.out
 
 
 def run_of_config(path: Path, model: str):
@@ -180,15 +174,6 @@ def run_of_config(path: Path, model: str):
     if run.model != model:
         raise UserError(f"{path} is of the model {run.model}, not {model}. Train that model, or take another file.")
     return run
-
-
-def checked(run):
-    "Settings that are within their limits, with absolute paths."
-    from genlab.lab.training import plain
-    from genlab.workshop.runs import validated
-
-    parts = [validated(type(part), plain(vars(part)), "the options") for part in (run.options, run.source, run.config)]
-    return type(run)(run.model, run.recipe, *parts)
 
 
 def check_run(run, recipe) -> None:
@@ -252,16 +237,15 @@ def carry_out(out: Path, run, recipe) -> None:
     costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak),
                  device=state.device.type, processes=state.num_processes)
     measure(out, run, recipe, model, costs)
-    files = {"samples": "samples/final.png", "loss curve": "loss.png", "animation": "samples/training.gif",
-             "metrics": "metrics.json"}
-    print("", *[f"  {what:10} {out / file}" for what, file in files.items()], sep="\n")
-    print(f"\nMore samples: genlab sample {out} --out picture.png")
+    print(f"\n  samples    {out / 'samples' / 'final.png'}\n  loss curve {out / 'loss.png'}\n"
+          f"  animation  {out / 'samples' / 'training.gif'}\n  metrics    {out / 'metrics.json'}\n\n"
+          f"More samples: genlab sample {out} --out picture.png")
 
 
 def sample(argv: list[str]) -> None:
     "`genlab sample RUN ...`; the options are those that steer the samples of this run."
     from genlab.lab.training import plain
-    from genlab.workshop.runs import choose_device, load_weights, validated
+    from genlab.workshop.runs import choose_device, load_weights, use_threads, validated
 
     folder = next((word for word in argv if (Path(word) / "config.yaml").is_file()), None)
     if folder is None:  # help, or a sentence that says what a run folder is
@@ -277,7 +261,7 @@ def sample(argv: list[str]) -> None:
         raise UserError(f"--out is {args.out}; expected a name that ends in .png (a picture) or .npy (numbers).")
     if os.path.lexists(args.out):
         raise UserError(f"{args.out} exists, and was not touched. Choose another --out.")
-    use_threads(run.recipe)
+    use_threads(run.recipe.threads)
     n = args.n or run.recipe.shown
     model = run.recipe.rebuild(run.config, run.facts)
     load_weights(args.run / "model.safetensors", model).to(choose_device(args.device))
@@ -297,9 +281,8 @@ def evaluate(args: Evaluate) -> None:
     recipe = build(run)
     model = load_weights(args.run / "model.safetensors", recipe.model).to(device)
     try:
-        known = json.loads((args.run / "metrics.json").read_text())
-        costs = {name: known[name] for name in COSTS if name in known}
-    except (FileNotFoundError, ValueError, TypeError):  # measuring anew is the cure
+        costs = {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
+    except (FileNotFoundError, ValueError, AttributeError):  # measuring anew is the cure
         costs = dict.fromkeys(COSTS)
     measure(args.run, run, recipe, model, costs)
 
@@ -312,7 +295,7 @@ def list_all(args: List) -> None:
     runs = sorted(p.parent for p in args.runs.glob("[!.]*/config.yaml"))
     print(f"\nruns in {args.runs}" + ("" if runs else ": none yet; genlab train pi-vae makes one"))
     for folder in runs:
-        shown = str(folder) if str(folder).isprintable() else repr(str(folder))  # a name may hold control codes
+        shown = printable(folder)
         try:
             model = open_run(folder).model
             state = "finished" if (folder / "metrics.json").is_file() else f"unfinished; genlab train --resume {shown}"

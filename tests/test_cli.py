@@ -198,7 +198,7 @@ def test_refusals_are_one_sentence_and_change_nothing(work, refused):
         (("sample", "empty"), "is not a run folder"),
         (("sample", "runs/whole", "--out", "x.jpg"), ".png"),
         (("sample", "runs/whole", "--out", "taken.png"), "exists"),
-        (("sample", "runs/whole", "-n", "0"), "at least one"),
+        (("sample", "runs/whole", "-n", "0"), "at least 1"),
         (("evaluate", "nowhere"), "is not a run folder"),
     ]:
         assert said in refused(*args), args

@@ -202,7 +202,7 @@ def test_refusals_on_images(work, few_images, monkeypatch, capsys):
     (work / "bare" / "config.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith(("shape", "- "))) + "\n")
     for args, said in [
         (("train", "vae", *SMALL, "--widths", "8", "8", "8", "8"), "multiple of 16"),
-        (("train", "vae", *SMALL, "--widths", "0"), "whole numbers above 0"),
+        (("train", "vae", *SMALL, "--widths", "0"), "at least 1"),
         (("train", "vae", *SMALL, "--components", "5000"), "Choose fewer"),
         (("train", "ae", *SMALL, "--accumulate", "0"), "at least 1"),
         (("train", "ae", *SMALL, "--size", "-3"), "size"),

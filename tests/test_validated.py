@@ -12,20 +12,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genlab import UserError
-from genlab.workshop.runs import (
-    NotNegative,
-    NotNegativeFloat,
-    PlainLoader,
-    Positive,
-    PositiveFloat,
-    Range,
-    Seed,
-    Share,
-    Size,
-    Sizes,
-    validated,
-)
+from genlab import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Range, Seed, Share, Size, Sizes, UserError
+from genlab.workshop.runs import PlainLoader, validated
 
 
 @dataclass

@@ -609,6 +609,11 @@ class RunSettings:
         parts = vars(self.options) | vars(self.source) | (vars(self.facts) if self.facts else {})
         return plain(dict(model=self.model) | parts | dict(config=dataclasses.asdict(self.config)))
 
+    def checked(self, where: str) -> "RunSettings":
+        "The same within its limits, with absolute paths. Raises UserError if it isn't."
+        parts = [validated(type(p), plain(vars(p)), where) for p in (self.options, self.source, self.config)]
+        return RunSettings(self.model, self.recipe, *parts)
+
 # %% ../../nbs/2_lab/23_training.ipynb #549276b0
 def parse_settings(recipe: type, settings: dict, where: str) -> RunSettings:
     "A run's settings from what its config.yaml holds. Raises UserError for whatever doesn't fit the recipe."

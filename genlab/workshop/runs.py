@@ -8,7 +8,7 @@ __all__ = ['LARGEST_CONFIG', 'NAMES', 'FLOAT32', 'LONGEST', 'TRACKERS', 'sync', 
            'text', 'entries', 'fitted', 'one_of', 'shown', 'validated', 'save_checkpoint', 'read_checkpoint',
            'load_checkpoint', 'save_weights', 'load_weights', 'choose_device', 'check_trackers', 'make_accelerator',
            'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite', 'plot_curve', 'curve_names', 'plot_log',
-           'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics', 'keep_memory']
+           'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics', 'keep_memory', 'use_threads']
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #23ce733a
 import ctypes
@@ -602,3 +602,9 @@ def keep_memory() -> bool:  # True if the system's allocator has accepted it
     mmap_threshold = -3
     accepted = any(set_option(mmap_threshold, n) for n in (2**30, 2**25))  # older versions take at most 2**25
     return bool(set_option(trim_threshold, 2**30) and accepted)
+
+# %% ../../nbs/0_workshop/02_runs.ipynb #e4413a1d
+def use_threads(n: int | None) -> None:
+    "As many threads as are good for a model (None: PyTorch knows), where the environment doesn't say how many."
+    if n is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(n)
