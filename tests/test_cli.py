@@ -291,7 +291,8 @@ def test_two_trainings_share_the_cores(work):
                "sys.argv = ['genlab', 'train', 'vae']; cli.main()")
     assert said(waiting) == ["1000", "False"]
     assert said(waiting, GOMP_SPINCOUNT="7") == ["7", "False"]
-    threads = "import torch; cli.use_threads(cli.find_recipe({!r})); print(torch.get_num_threads())"
+    threads = ("import torch; from genlab.workshop.runs import use_threads; "
+               "use_threads(cli.find_recipe({!r}).threads); print(torch.get_num_threads())")
     assert said(threads.format("pi-vae")) == said(threads.format("pi-flow")) == ["1"]
     assert said(threads.format("pi-vae"), OMP_NUM_THREADS="2") == ["2"]
     assert said(threads.format("vae"), OMP_NUM_THREADS="2") == ["2"]

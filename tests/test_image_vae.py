@@ -207,7 +207,7 @@ def test_refusals_on_images(work, few_images, monkeypatch, capsys):
         (("train", "ae", *SMALL, "--accumulate", "0"), "at least 1"),
         (("train", "ae", *SMALL, "--size", "-3"), "size"),
         (("train", "vae", *SMALL, "--out", "vae"), "exists"),
-        (("sample", "vae", "-n", "0"), "at least one"),
+        (("sample", "vae", "-n", "0"), "at least 1"),
         (("sample", "bare"), "config.yaml"),
     ]:
         monkeypatch.setattr(sys, "argv", ["genlab", *map(str, args)])
