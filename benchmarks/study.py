@@ -75,7 +75,7 @@ def tidy(path: Path, arms: list[dict]) -> None:
         print(f"dropped, since the study no longer names it: {describe(arm_of(row))}")
     text = "".join(json.dumps(row) + "\n" for row in named)
     if text.encode() != path.read_bytes():
-        from genlab.lab.training import write_atomically
+        from genlab.workshop.runs import write_atomically
 
         write_atomically(path, lambda p: p.write_text(text, encoding="utf-8", newline="\n"))
 

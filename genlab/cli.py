@@ -178,13 +178,12 @@ def run_of_config(path: Path, model: str):
 
 def check_run(run, recipe) -> None:
     "What would fail only later, when the run folder is there."
-    from genlab.lab.training import check_recipe, check_sharing
+    from genlab.lab.training import check_training
     from genlab.workshop.runs import choose_device
 
     choose_device(run.options.device)
-    check_recipe(recipe)
     batch = min(recipe.config.batch_size, len(recipe.data))
-    check_sharing(recipe, batch, run.options.accumulate, int(os.environ.get("WORLD_SIZE", 1)), run.options.trackers)
+    check_training(recipe, batch, run.options.accumulate, run.options.trackers)
 
 
 def processes(run):  # accelerate's PartialState

@@ -458,7 +458,7 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
         "Samples; with the labels of random training images if the flow wants labels."
         if model.n_labels == 0:
             return super().draw(model, n, seed)
-        device = next(model.parameters()).device
+        device = model.device
         g = torch.Generator(device).manual_seed(seed)
         y = self.splits["train"].y[torch.randint(len(self.data), (n,), generator=torch.Generator().manual_seed(seed))].to(device)
         return torch.cat([model.sample(len(part), part, generator=g).cpu() for part in y.split(500)])
@@ -467,7 +467,7 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
 @patch
 def nats(self: ImageFlowRecipe, model: ImageFlow, split: str, n: int, k: int = 1) -> tuple[float, int]:  # mean of -log_prob, images
     "Nats per image of a split."
-    data, device = self.splits[split], next(model.parameters()).device
+    data, device = self.splits[split], model.device
     n = min(n, len(data))
     with torch.no_grad():
         total = sum(float(model.log_prob(*(t.to(device) for t in data[i]), k=k).sum()) for i in torch.arange(n).split(250))
@@ -487,7 +487,7 @@ def likelihood(self: ImageFlowRecipe, model: ImageFlow, seed: int) -> dict[str, 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         (nats, n), (nats_iw, n_iw) = self.nats(model, "test", 10_000), self.nats(model, "test", 500, self.draws)
-        x, y = (t.to(next(model.parameters()).device) for t in x_y)
+        x, y = (t.to(model.device) for t in x_y)
         error = inverse_error(model.transform, dequantise(x, torch.rand_like(x)), model.context(y))
         one_draw = self.nats(model, "test", n_iw)[0]
     return dict(bits_per_dim=dict(value=bits_per_dim(nats, dims, scale=1), n=n),

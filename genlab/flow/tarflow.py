@@ -237,7 +237,7 @@ def context(self: TarFlow, y: Tensor | None) -> Tensor | None:  # classes int64 
     if y.dim() != 1 or y.is_floating_point() or y.dtype == torch.bool or not -1 <= int(y.min()) <= int(y.max()) < self.n_labels:
         raise UserError(f"labels must be whole numbers from 0 to {self.n_labels - 1}, one for each image (-1 for none), "
                         f"but are {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}{'' if y.dim() != 1 else f', {y.min()} to {y.max()}'}.")
-    y = y.to(next(self.parameters()).device)
+    y = y.to(self.device)
     return F.one_hot(y.clamp(min=0), self.n_labels).to(next(self.parameters()).dtype) * (y >= 0)[:, None]
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #ee9cb27a
@@ -278,7 +278,7 @@ def some_labels(self: TarFlow, n: int, y: Tensor | None, generator: torch.Genera
         if y is not None:
             raise UserError("this model was trained without labels, so it can't draw a class. Leave the labels out.")
         return None
-    device = next(self.parameters()).device
+    device = self.device
     if y is None:
         return torch.randint(self.n_labels, (n,), generator=generator, device=device)
     if len(y) != n:
@@ -366,7 +366,7 @@ def validate(self: TarFlowRecipe, model: TarFlow) -> dict[str, float]:
     "The loss on 1000 held-out images; in bits per dimension where it is a likelihood."
     if model.sigma == 0:
         return super(TarFlowRecipe, self).validate(model)
-    held, device = self.splits["validation"], next(model.parameters()).device
+    held, device = self.splits["validation"], model.device
     index = torch.arange(min(1_000, len(held)))
     with torch.no_grad():
         return dict(loss=sum(float(model(*(t.to(device) for t in held[i]))["loss"]) * len(i) for i in index.split(250)) / len(index))
@@ -388,7 +388,7 @@ def likelihood(self: TarFlowRecipe, model: TarFlow, seed: int) -> dict[str, dict
     values, test = super(TarFlowRecipe, self).likelihood(model, seed), self.splits["test"]
     if model.n_labels == 0:
         return values
-    device, index = next(model.parameters()).device, torch.arange(min(1_000, len(test)))
+    device, index = model.device, torch.arange(min(1_000, len(test)))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         right = [(model.by_label(test[i][0].to(device)).argmax(dim=1).cpu() == test[i][1]).sum() for i in index.split(250)]

@@ -288,8 +288,9 @@ def check(self: ImageCommands, before: ImageFacts | None = None) -> None:
     side = min(self.splits["train"].shape[1:])
     if side < 11:
         raise UserError(f"--size is {side}; images are judged by SSIM too, whose window needs 11. Choose at least 11.")
+    facts = self.facts() if before else None
     for name, value in vars(before).items() if before else ():
-        now = getattr(self.facts(), name)
+        now = getattr(facts, name)
         if value not in ((), "", False, now):  # runs of older versions know less
             raise UserError(f"this run began with data whose {name} is {value}, and now it is {now}. "
                             "Put the data back as they were, or train a new run.")

@@ -6,8 +6,8 @@
 __all__ = ['batch_index', 'reseed', 'Recipe', 'averaging', 'make_average', 'Progress', 'Update', 'Run', 'fit', 'NonFiniteError',
            'only_these_learn', 'unless_followed', 'share', 'validate', 'end_row', 'report', 'train_through',
            'final_model', 'check_recipe', 'Model', 'with_settings_of', 'build_model', 'TrainingConfig', 'RunOptions',
-           'plain', 'RunSettings', 'parse_settings', 'load_run', 'check_sharing', 'start', 'as_today', 'check_state',
-           'restore', 'continue_from', 'name_the_module']
+           'plain', 'RunSettings', 'parse_settings', 'load_run', 'check_sharing', 'check_training', 'start', 'as_today',
+           'check_state', 'restore', 'continue_from', 'name_the_module']
 
 # %% ../../nbs/2_lab/23_training.ipynb #d5418c87
 import math
@@ -658,13 +658,18 @@ def check_sharing(recipe, batch_size: int, accumulate: int, processes: int, trac
     check_trackers(trackers)
 
 
+def check_training(recipe, batch_size: int, accumulate: int, trackers: Sequence[str]) -> None:
+    "Raise a UserError for a training that can't work in the processes that there are."
+    check_recipe(recipe)
+    check_sharing(recipe, batch_size, accumulate, int(os.environ.get("WORLD_SIZE", 1)), trackers)
+
+
 def start(
     recipe, batch_size: int, accumulate: int, device: str | None, trackers: Sequence[str], out: Path | None,
 ) -> Accelerator:
     "Check what can't work; then the device, the precision and the processes."
     keep_memory()
-    check_recipe(recipe)
-    check_sharing(recipe, batch_size, accumulate, int(os.environ.get("WORLD_SIZE", 1)), trackers)
+    check_training(recipe, batch_size, accumulate, trackers)
     return make_accelerator(device, trackers, out)
 
 # %% ../../nbs/2_lab/23_training.ipynb #06e21ede

@@ -6,8 +6,8 @@
 __all__ = ['BETAS', 'log_normal', 'kl_per_dim', 'kl_to_standard_normal', 'reparameterise', 'mlp', 'PointAutoencoder',
            'SigmaAutoencoder', 'PointVAE', 'constant_beta', 'linear_beta', 'cyclical_beta', 'free_bits_kl',
            'annealed_elbo', 'learning_rate', 'train_epoch', 'train', 'active_units', 'iwae', 'fit_prior',
-           'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'save_points', 'PointFiles', 'PointRecipe',
-           'PlainRecipe', 'PointVAERecipe']
+           'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'draw_points', 'save_points', 'PointFiles',
+           'PointRecipe', 'PlainRecipe', 'PointVAERecipe']
 
 # %% ../../nbs/1_points/12_vae.ipynb #9f704be2
 import math
@@ -339,6 +339,11 @@ class PointCommands:
         "Raise a UserError for data that can't be measured, or that aren't those that the run began with: none."
 
 # %% ../../nbs/1_points/12_vae.ipynb #ec37fd66
+def draw_points(model: nn.Module, n: int, seed: int, **knobs) -> Tensor:  # (n, 5), on the CPU
+    "n samples of a model of points from a seed; the global random state stays as it was."
+    return model.sample(n, generator=torch.Generator(model.shift.device).manual_seed(seed), **knobs).cpu()
+
+
 def save_points(points: Tensor, path: Path) -> None:
     "Points as a picture (.png) or as numbers (.npy, float32 (n, 5))."
     from PIL import Image
@@ -362,8 +367,7 @@ class PointFiles(PointCommands):
     @classmethod
     def generate(cls, model: nn.Module, n: int, seed: int, knobs, facts: Nothing, source: PointData) -> Tensor:
         "n points, (n, 5), steered by the knobs."
-        generator = torch.Generator(model.shift.device).manual_seed(seed)
-        return model.sample(n, generator=generator, **vars(knobs)).cpu()
+        return draw_points(model, n, seed, **vars(knobs))
 
     @staticmethod
     def show(ax, points: Tensor, title: str) -> None:
@@ -386,7 +390,7 @@ class PointRecipe(PointFiles):
 
     def draw(self, model: PointVAE, n: int, seed: int) -> Tensor:
         "`n` points, (n, 5), from a seed, on the CPU; the global random state stays as it was."
-        return model.sample(n, generator=torch.Generator(model.shift.device).manual_seed(seed)).cpu()
+        return draw_points(model, n, seed)
 
     def picture(self, model: PointVAE, seed: int) -> np.ndarray:
         "5000 points drawn back as a picture, uint8 (300, 300, 3), with a quick density on z."

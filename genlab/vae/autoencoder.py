@@ -147,12 +147,12 @@ class AutoEncoderRecipe(MeasuredRecipe):
     def picture(self, model: AutoEncoder, seed: int) -> np.ndarray:
         "32 held-out images, each above its reconstruction (codes have no density yet that could be sampled)."
         x = to_float(self.splits["validation"].x[:32])
-        back = model.reconstruct(x.to(next(model.parameters()).device)).cpu()
+        back = model.reconstruct(x.to(model.device)).cpu()
         return grid(torch.cat([x[:16], back[:16], x[16:], back[16:]]), columns=16, scale=2)
 
     @torch.no_grad()
     def finish(self, model: AutoEncoder, seed: int) -> None:
         "The ex-post density, from the codes of up to 10,000 training images."
-        device = next(model.parameters()).device
+        device = model.device
         z = torch.cat([model.encode(to_float(x).to(device)) for x in self.data.x[:10_000].split(500)])
         model.density.fit(z, z.var(dim=0), seed)
