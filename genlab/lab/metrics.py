@@ -239,14 +239,14 @@ def train_classifier(
     "Train a small classifier of a data set, and write it with the record of its training."
     data = load_images(name, "train")
     out = Path(out)
-    net = fit_classifier(data, epochs, batch_size, seed, mirror)
+    net = fit_classifier(data, epochs, batch_size, seed, mirror).half().float()  # rounded as it is stored, then judged
     scores = {split: round(accuracy(net, load_images(name, split)), 4) for split in ("validation", "test")}
     record = dict(
         name=f"genlab-{data.name}-{net.config['dim']}", data=data.name, train_images=len(data), size=list(data.shape), epochs=epochs,
         batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, mirror=mirror, accuracy=scores, attributes=data.y.dtype == torch.bool,
         labels=list(data.names), config=net.config, versions={package: version(package) for package in ("genlab", "torch")})
     out.mkdir(parents=True, exist_ok=True)
-    save_weights(out / f"{data.name}.safetensors", net)
+    save_weights(out / f"{data.name}.safetensors", net.half())
     (out / f"{data.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return out / f"{data.name}.safetensors"
 
