@@ -45,7 +45,7 @@ def ours(dim: int, kind: str, x, between=(ActNorm, LULinear)) -> nn.Module:
     elementwise = Affine if kind == "affine" else partial(RationalQuadratic, BINS, BOUND)
     rounds = [[*(layer(dim) for layer in between), Coupling(dim, elementwise(), HIDDEN, DEPTH)] for _ in range(LAYERS)]
     flow = Flow(Compose(*[layer for one in rounds for layer in one]), (dim,))
-    flow.transform.start(x)
+    flow.transform.init_from_data(x)
     return flow
 
 

@@ -64,8 +64,8 @@ def make(name: str, rounds: int = ROUNDS, width: int = WIDTH, shape=SHAPE, batch
             for layer in model.modules():
                 if isinstance(layer, ImageCoupling):
                     layer.net = PeersNet(layer.net.first.in_channels, width, layer.net.last.out_channels)
-        loss = lambda: -sum(part.mean() for part in model.parts(u))  # noqa: E731
-        model.transform.start(u)
+        loss = lambda: -sum(part.mean() for part in model.log_prob_terms(u))  # noqa: E731
+        model.transform.init_from_data(u)
     with torch.no_grad():
         loss()  # normflows' activation norm starts in its first call
     opt = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

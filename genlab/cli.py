@@ -130,7 +130,7 @@ def train(argv: list[str]) -> None:
         if (known.resume / "metrics.json").is_file():
             print(f"{known.resume} is finished; nothing to do. Its numbers: genlab evaluate {known.resume}")
             return
-        carry_out(known.resume, run, build(run))
+        run_training(known.resume, run, build(run))
         return
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
@@ -141,7 +141,7 @@ def train(argv: list[str]) -> None:
     run, out = run_from_options(name, argv[1:])
     recipe = build(run)
     check_run(run, recipe)  # bad data or settings say so before a folder is made
-    carry_out(make_run(out, run), run, recipe)
+    run_training(make_run(out, run), run, recipe)
 
 
 def run_from_options(name: str, argv: list[str]):  # its settings, and the folder that was asked for
@@ -209,7 +209,7 @@ def make_run(out: Path | None, run) -> Path:
     return broadcast_object_list(made)[0]
 
 
-def carry_out(out: Path, run, recipe) -> None:
+def run_training(out: Path, run, recipe) -> None:
     "Train what is left of a run, then make its pictures and metrics. Every part may be cut short and is made again."
     from genlab.lab.pictures import draw_final, measure
     from genlab.lab.training import fit

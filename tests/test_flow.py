@@ -72,7 +72,7 @@ def test_channels_of_images(kind, shape):
 def test_actnorm_starts_standardised():
     x = 5 * torch.randn(4, 3, 20, 20) + 2
     flow = Compose(ActNorm(3), LULinear(3), ActNorm(3))
-    flow.start(x)
+    flow.init_from_data(x)
     out = flow(x)[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(out.mean(dim=1), torch.zeros(3), rtol=0, atol=1e-4)
     torch.testing.assert_close(out.std(dim=1), torch.ones(3), rtol=0, atol=5e-3)
@@ -319,7 +319,7 @@ def test_what_the_recipe_measures():
 
 def test_points_are_spread_and_shown_before_training():
     pi = load_pi()
-    model = PointFlow(point_transform(5, Affine, 2, 16)).start(pi.points)
+    model = PointFlow(point_transform(5, Affine, 2, 16)).init_from_data(pi.points)
     spread = (model.dequantise(pi.points) - pi.points) / model.cell
     torch.testing.assert_close(spread.var(dim=0), torch.full((5,), 1 / 12), rtol=0, atol=5e-3)
     assert (torch.corrcoef(spread.T) - torch.eye(5)).abs().max() < 0.06
@@ -338,14 +338,14 @@ def test_points_are_spread_and_shown_before_training():
 def test_a_colour_that_never_changes_is_no_obstacle():
     points = load_pi().points.clone()
     points[:, 4] = 0
-    model = PointFlow(point_transform(5, Affine, 2, 16)).start(points)
+    model = PointFlow(point_transform(5, Affine, 2, 16)).init_from_data(points)
     assert float(model(points)["loss"].detach()) < math.inf
 
 
 def test_density_of_points_is_in_their_own_units():
     torch.manual_seed(0)
     model = PointFlow(point_transform(5, Affine, 2, 16)).double()
-    model.start(torch.rand(500, 5, dtype=torch.float64) * 3)
+    model.init_from_data(torch.rand(500, 5, dtype=torch.float64) * 3)
     x = torch.rand(4, 5, dtype=torch.float64)
     whole = jacobian_log_det(lambda x, c: model.transform((x - model.shift) / model.scale, c), x)
     z = model.transform((x - model.shift) / model.scale)[0]
@@ -411,11 +411,11 @@ def test_the_largest_error_counts():
 def test_start_of_a_norm_with_hardly_any_spread():
     for kept, expected in ((1e-3, 0.5), (0.0, 0.0)):
         norm, x = ActNorm(1), kept * torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)) + 5
-        norm.start(x)
+        norm.init_from_data(x)
         assert float(norm(x)[0].detach().std()) == pytest.approx(expected, abs=1e-2)
         assert float(norm.log_scale.detach()) == pytest.approx(-math.log(kept + 1e-3), abs=1e-2)
     norm = ActNorm(2)
-    norm.start(torch.tensor([[3.0, 4.0]]))  # a single point has no spread
+    norm.init_from_data(torch.tensor([[3.0, 4.0]]))  # a single point has no spread
     assert norm.log_scale.isfinite().all() and float(norm(torch.tensor([[3.0, 4.0]]))[0].detach().abs().max()) == 0
 
 

@@ -50,7 +50,7 @@ def test_points(name, seed):
     x = torch.rand(1_000, 2).round(decimals=1) * 4 - 2  # places that repeat, the worst case for a density
     flow = Flow(POINTS[name](), (2,))
     if hasattr(flow.transform, "start"):
-        flow.transform.start(x)
+        flow.transform.init_from_data(x)
     trained(flow, x, x, seed)
 
 
@@ -65,7 +65,7 @@ def test_images(name, seed, images):
     torch.manual_seed(seed)
     flow = IMAGES[name]()
     u = dequantise(images[:256], torch.rand(256, 1, 16, 16))
-    flow.transform.start(u)
+    flow.transform.init_from_data(u)
     losses = trained(flow, images, u, seed)
     assert losses[-1] < losses[0]
     assert flow.sample(16, generator=torch.Generator().manual_seed(seed)).isfinite().all()

@@ -151,7 +151,7 @@ def test_every_coupling_hears_the_kept_half_and_moves_the_other():
 
 def test_bits_of_the_identity_are_eight():
     class Nothing(ImageFlow):
-        def parts(self, u, context=None):
+        def log_prob_terms(self, u, context=None):
             return u.new_zeros(len(u)), u.new_zeros(len(u))
 
     for shape in ((1, 28, 28), (3, 5, 7)):
@@ -188,7 +188,7 @@ def test_probabilities_of_all_images_sum_to_the_mass_inside():
 def test_importance_weighted_bound_rises_to_the_truth():
     flow, x = tiny(), images(40, 1, 1, 2)
     grid = ((torch.cartesian_prod(torch.arange(32.0), torch.arange(32.0)) + 0.5) / 32).view(1024, 1, 1, 2)
-    density = torch.stack([sum(flow.parts(dequantise(one.expand_as(grid), grid))) for one in x])
+    density = torch.stack([sum(flow.log_prob_terms(dequantise(one.expand_as(grid), grid))) for one in x])
     exact = density.logsumexp(dim=1) - math.log(1024) - 2 * math.log(256)
     many = x.repeat(200, 1, 1, 1)
     errors = [(exact.repeat(200) - flow.log_prob(many, k=k)).mean().item() for k in (1, 4, 16)]
@@ -202,7 +202,7 @@ def test_samples_come_back():
         z = torch.randn(8, *model.shape, dtype=torch.float64)
         u, log_det = model.transform.inverse(z)
         torch.testing.assert_close(model.transform(u)[0], z, rtol=0, atol=1e-10)
-        base, volume = model.parts(u)
+        base, volume = model.log_prob_terms(u)
         torch.testing.assert_close(base + volume, log_normal(z) - log_det, rtol=0, atol=1e-9)
         x = images(8, *model.image_shape)
         assert torch.equal(model.decode(model.encode(x.double())), x)  # through the middle of each cell
@@ -387,7 +387,7 @@ def test_sizes(shape):
 def test_start_standardises_what_arrives():
     torch.manual_seed(0)
     transform, u = image_transform((1, 8, 8), Affine, 2, 6, 1, 2), torch.rand(400, 1, 8, 8) ** 3
-    transform.start(u)
+    transform.init_from_data(u)
     seen = []
     for layer in transform.modules():
         if isinstance(layer, ActNorm):

@@ -352,4 +352,4 @@ def test_a_spline_flow_of_images():
 
 def test_parts_without_a_start_need_none():
     first, second = (Autoregressive(2, RationalQuadratic(), 8, 1, context_dim) for context_dim in (0, 2))
-    Conditional(2, first, second).start(torch.randn(20, 4))
+    Conditional(2, first, second).init_from_data(torch.randn(20, 4))

@@ -186,7 +186,7 @@ def test_the_density_of_what_is_drawn_is_the_one_that_it_was_drawn_from():
     for way in WAYS:
         u = flow.undo(z, context, tolerance=0.0, **way)
         expected = log_normal(z.flatten(1)) - flow.transform.inverse(z, context)[1]
-        assert torch.allclose(sum(flow.parts(u, context)), expected, atol=1e-9, rtol=0)
+        assert torch.allclose(sum(flow.log_prob_terms(u, context)), expected, atol=1e-9, rtol=0)
 
 
 def test_samples_are_the_grey_levels_below_the_points_drawn():
@@ -224,7 +224,7 @@ def test_the_label_is_heard_and_minus_one_is_no_label():
     u = flow.perturb(x)
 
     def density(y):
-        return sum(flow.parts(u, flow.context(y)))
+        return sum(flow.log_prob_terms(u, flow.context(y)))
 
     assert torch.allclose(density(torch.full((3,), -1)), density(None), atol=1e-12)
     assert (density(torch.tensor([0, 1, 2])) - density(None)).abs().min() > 1e-3
@@ -309,7 +309,7 @@ def test_denoising_is_a_step_along_the_gradient():
     for place in ((0, 0, 0), (0, 3, 7), (0, 7, 11)):
         moved = torch.zeros_like(u)
         moved[(slice(None), *place)] = e
-        slope = (sum(flow.parts(u + moved, context)) - sum(flow.parts(u - moved, context))) / (2 * e)
+        slope = (sum(flow.log_prob_terms(u + moved, context)) - sum(flow.log_prob_terms(u - moved, context))) / (2 * e)
         assert torch.allclose(step[(slice(None), *place)], slope, atol=1e-5, rtol=1e-5)
 
 

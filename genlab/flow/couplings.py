@@ -73,11 +73,11 @@ class Compose(nn.Module):
         return z, log_det
 
     @torch.no_grad()
-    def start(self, x: Tensor, context: Tensor | None = None) -> None:
+    def init_from_data(self, x: Tensor, context: Tensor | None = None) -> None:
         "Show each layer that needs data before training what arrives at it."
         for layer in self.layers:
             if hasattr(layer, "start"):
-                layer.start(x, context)
+                layer.init_from_data(x, context)
             x, _ = layer(x, context)
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #3a1de449
@@ -147,7 +147,7 @@ class ActNorm(nn.Module):
         self.shift, self.log_scale = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
 
     @torch.no_grad()
-    def start(self, x: Tensor, context: Tensor | None = None) -> None:
+    def init_from_data(self, x: Tensor, context: Tensor | None = None) -> None:
         "Set shift and scale from a batch."
         flat = x.transpose(0, 1).flatten(1)
         self.shift.copy_(-flat.mean(dim=1))
@@ -198,7 +198,7 @@ class Flow(Model):
         self.transform = transform
         self.shape = tuple(shape)
 
-    def parts(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # log N(z), log_det; (B,) each
+    def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # log N(z), log_det; (B,) each
         "The two addends of log p(x). Half precision would not be undone exactly, so flows don't use it."
         with torch.autocast(x.device.type, enabled=False):
             z, log_det = self.transform(x, context)
@@ -206,11 +206,11 @@ class Flow(Model):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # (B, ...) -> nats, (B,)
         "Exact log density."
-        return sum(self.parts(x, context))
+        return sum(self.log_prob_terms(x, context))
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         "The negative log-likelihood: what the base says, and the volume."
-        base, volume = (-part.mean() for part in self.parts(x, y))
+        base, volume = (-part.mean() for part in self.log_prob_terms(x, y))
         return dict(loss=base + volume, base=base, volume=volume)
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #38908b10
@@ -278,15 +278,15 @@ class PointFlow(Flow):
         return x + self.cell * (torch.rand_like(x) - 0.5)
 
     @torch.no_grad()
-    def start(self, points: Tensor) -> "PointFlow":  # (n, 5) -> self
+    def init_from_data(self, points: Tensor) -> "PointFlow":  # (n, 5) -> self
         "Take shift and scale from these points, and show them to the transform."
         spread = self.dequantise(points)
         self.shift, self.scale = spread.mean(dim=0).to(self.shift), spread.std(dim=0).to(self.scale)
-        self.transform.start((spread - self.shift) / self.scale)
+        self.transform.init_from_data((spread - self.shift) / self.scale)
         return self
 
-    def parts(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        base, log_det = super().parts((x - self.shift) / self.scale, context)
+    def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        base, log_det = super().log_prob_terms((x - self.shift) / self.scale, context)
         return base, log_det - self.scale.log().sum()
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
@@ -337,7 +337,7 @@ class PointFlowRecipe(FlowRecipe, PointRecipe):
         self.pi = pi
         self.data = pi.points[~held_out]
         self.held = pi.points[held_out]
-        super().__init__(self.build(config).start(self.data), config.lr)
+        super().__init__(self.build(config).init_from_data(self.data), config.lr)
 
     @classmethod
     def build(cls, c: PointFlowConfig) -> PointFlow:

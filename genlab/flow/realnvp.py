@@ -229,10 +229,10 @@ def inverse(self: MultiScale, z: Tensor, context: Tensor | None = None) -> tuple
 
 @patch
 @torch.no_grad()
-def start(self: MultiScale, x: Tensor, context: Tensor | None = None) -> None:
+def init_from_data(self: MultiScale, x: Tensor, context: Tensor | None = None) -> None:
     "Let each stage see what arrives at it."
     for stage, (leaving, _, _) in zip(self.stages, self.shapes, strict=True):
-        stage.start(x, context)
+        stage.init_from_data(x, context)
         x = stage(x, context)[0][:, :-leaving]
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #704fe6cd
@@ -327,7 +327,7 @@ def pieces(self: ImageFlow, x: Tensor, y: Tensor | None = None) -> tuple[Tensor,
     context = self.context(y)
     with torch.autocast(x.device.type, enabled=False):
         noise, log_q = self.noise(x, context)
-        base, log_det = self.parts(dequantise(x, noise), context)
+        base, log_det = self.log_prob_terms(dequantise(x, noise), context)
     return base, log_det - log_q - math.prod(self.image_shape) * math.log(256)
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #4cf86352
@@ -452,7 +452,7 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
         super().__init__(config, data)
         x, y = self.data[torch.arange(min(512, len(self.data)))]
         noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
-        self.model.transform.start(dequantise(x, noise), self.model.context(y))
+        self.model.transform.init_from_data(dequantise(x, noise), self.model.context(y))
 
     def draw(self, model: ImageFlow, n: int, seed: int) -> Tensor:
         "Samples; with the labels of random training images if the flow wants labels."
@@ -467,11 +467,10 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
 @patch
 def nats(self: ImageFlowRecipe, model: ImageFlow, split: str, n: int, k: int = 1) -> tuple[float, int]:  # mean of -log_prob, images
     "Nats per image of a split."
-    data, device = self.splits[split], model.device
-    n = min(n, len(data))
+    data = self.splits[split].take(slice(n))
     with torch.no_grad():
-        total = sum(float(model.log_prob(*(t.to(device) for t in data[i]), k=k).sum()) for i in torch.arange(n).split(250))
-    return -total / n, n
+        total = sum(float(model.log_prob(x, y, k=k).sum()) for x, y in data.pieces(250, model.device))
+    return -total / len(data), len(data)
 
 
 @patch

@@ -180,12 +180,12 @@ class Conditional(nn.Module):
         return a if context is None else torch.cat([a, context], dim=1)
 
     @torch.no_grad()
-    def start(self, x: Tensor, context: Tensor | None = None) -> None:
+    def init_from_data(self, x: Tensor, context: Tensor | None = None) -> None:
         "Show each its numbers, if it wants to look."
         a, b = x[:, :self.n], x[:, self.n:]
         for part, numbers, told in ((self.first, a, context), (self.second, b, self.told(a, context))):
             if hasattr(part, "start"):
-                part.start(numbers, told)
+                part.init_from_data(numbers, told)
 
 # %% ../../nbs/7_flow/73_splines.ipynb #98fee906
 @patch

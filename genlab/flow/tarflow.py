@@ -255,7 +255,7 @@ def loss(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]
     "Negative log-likelihood of the noisy image in nats, counted as for a discrete one; in training some labels are left out."
     if self.training and y is not None and self.n_labels:
         y = torch.where(torch.rand(len(y), device=y.device) < self.label_dropout, -1, y)
-    base, volume = (-part.mean() for part in self.parts(self.perturb(x), self.context(y)))
+    base, volume = (-part.mean() for part in self.log_prob_terms(self.perturb(x), self.context(y)))
     volume = volume + x[0].numel() * math.log(256)
     return dict(loss=base + volume, base=base, volume=volume)
 
@@ -265,7 +265,7 @@ def denoise(self: TarFlow, u: Tensor, context: Tensor | None = None) -> Tensor: 
     "Tweedie's formula (Efron 2011) with the model's own score: u + sigma^2 grad log p(u)."
     with torch.enable_grad():
         u = u.detach().requires_grad_()
-        score, = torch.autograd.grad(sum(self.parts(u, context)).sum(), u)
+        score, = torch.autograd.grad(sum(self.log_prob_terms(u, context)).sum(), u)
     return u.detach() + (self.sigma / 2) ** 2 * score
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #caae33ea
@@ -366,10 +366,10 @@ def validate(self: TarFlowRecipe, model: TarFlow) -> dict[str, float]:
     "The loss on 1000 held-out images; in bits per dimension where it is a likelihood."
     if model.sigma == 0:
         return super(TarFlowRecipe, self).validate(model)
-    held, device = self.splits["validation"], model.device
-    index = torch.arange(min(1_000, len(held)))
+    held = self.splits["validation"].take(slice(1_000))
     with torch.no_grad():
-        return dict(loss=sum(float(model(*(t.to(device) for t in held[i]))["loss"]) * len(i) for i in index.split(250)) / len(index))
+        total = sum(float(model.loss(x, y)["loss"]) * len(x) for x, y in held.pieces(250, model.device))
+    return dict(loss=total / len(held))
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #e145a20c
 @patch
@@ -379,17 +379,17 @@ def by_label(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1,
     if self.n_labels == 0:
         raise UserError("this model was trained without labels, so it can't tell classes apart. Train one with n_labels.")
     u, rows = self.perturb(x), self.context(torch.arange(self.n_labels, device=x.device))
-    return torch.stack([sum(self.parts(u, row.expand(len(x), -1))) for row in rows], dim=1)
+    return torch.stack([sum(self.log_prob_terms(u, row.expand(len(x), -1))) for row in rows], dim=1)
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #32dad90d
 @patch
 def likelihood(self: TarFlowRecipe, model: TarFlow, seed: int) -> dict[str, dict]:
     "Bits per dimension, nats, the error of the inverse; with labels, how often Bayes' rule names the class of a test image."
-    values, test = super(TarFlowRecipe, self).likelihood(model, seed), self.splits["test"]
+    values = super(TarFlowRecipe, self).likelihood(model, seed)
     if model.n_labels == 0:
         return values
-    device, index = model.device, torch.arange(min(1_000, len(test)))
+    test = self.splits["test"].take(slice(1_000))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        right = [(model.by_label(test[i][0].to(device)).argmax(dim=1).cpu() == test[i][1]).sum() for i in index.split(250)]
-    return values | dict(bayes_accuracy=dict(value=float(sum(right)) / len(index), n=len(index)))
+        right = [(model.by_label(x).argmax(dim=1) == y).sum() for x, y in test.pieces(250, model.device)]
+    return values | dict(bayes_accuracy=dict(value=float(sum(right)) / len(test), n=len(test)))

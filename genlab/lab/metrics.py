@@ -222,8 +222,7 @@ def accuracy(
 ) -> float:  # share of right classes, or of right attributes
     "How well a classifier reads a set of images."
     right = []
-    for i in torch.arange(len(data)).split(500):
-        x, y = data[i.to(data.x.device)]
+    for x, y in data.pieces(500):
         right.append((net(x) > 0) == y if y.dtype == torch.bool else net(x).argmax(dim=1) == y)
     return torch.cat(right).float().mean().item()
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'still_explorer', 'latent_explorer', 'draw_images',
            'ImageRecipe', 'ImageData', 'ImageFacts', 'LabelKnobs', 'save_images', 'ImageFiles', 'chosen',
-           'ImageCommands', 'Held', 'MeasuredRecipe', 'draw_final', 'table_row', 'measure']
+           'ImageCommands', 'HeldOut', 'MeasuredRecipe', 'draw_final', 'table_row', 'measure']
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #bb8f3c70
 import math
@@ -296,7 +296,7 @@ def check(self: ImageCommands, before: ImageFacts | None = None) -> None:
                             "Put the data back as they were, or train a new run.")
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #a9e1386b
-class Held:
+class HeldOut:
     "Held-out images on a model's device, in pieces that fit into memory."
 
     def __init__(self, data: ImageSet, model: nn.Module, n: int | None = None, batch: int = 500):
@@ -306,8 +306,7 @@ class Held:
         "The average of what f says about each piece."
         sums: dict[str, float] = {}
         with torch.no_grad():
-            for i in range(0, self.n, self.batch):
-                x = to_float(self.data.x[i:min(i + self.batch, self.n)]).to(self.device)
+            for x, _ in self.data.take(slice(self.n)).pieces(self.batch, self.device):
                 for name, value in f(x).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(x) / self.n
         return sums
@@ -329,7 +328,7 @@ class MeasuredRecipe(ImageCommands):
             print(f"Samples are not judged: {e}")
             values = {}
         if hasattr(model, "reconstruct"):
-            held = Held(test, model)
+            held = HeldOut(test, model)
             pairs = held.mean(lambda x: dict(mse=mse(x, model.reconstruct(x)).mean(), ssim=ssim(x, model.reconstruct(x)).mean()))
             values |= {name: dict(value=value, n=held.n) for name, value in pairs.items()}
         return values | self.likelihood(model, seed)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import NotNegative, Positive, Sizes, UserError
 from ..lab.images import ImageSet, to_float
 from ..lab.layers import ConvDecoder, ConvEncoder
-from ..lab.pictures import Held, MeasuredRecipe, grid
+from ..lab.pictures import HeldOut, MeasuredRecipe, grid
 from ..lab.training import Model, TrainingConfig, with_settings_of
 from ..points.distances import GaussianMixture, fit_mixture
 
@@ -141,7 +141,7 @@ class AutoEncoderRecipe(MeasuredRecipe):
 
     def validate(self, model: AutoEncoder) -> dict[str, float]:
         "The loss on 1000 held-out images."
-        return Held(self.splits["validation"], model, 1_000).mean(model.loss)
+        return HeldOut(self.splits["validation"], model, 1_000).mean(model.loss)
 
     @torch.no_grad()
     def picture(self, model: AutoEncoder, seed: int) -> np.ndarray:
@@ -153,6 +153,6 @@ class AutoEncoderRecipe(MeasuredRecipe):
     @torch.no_grad()
     def finish(self, model: AutoEncoder, seed: int) -> None:
         "The ex-post density, from the codes of up to 10,000 training images."
-        device = model.device
-        z = torch.cat([model.encode(to_float(x).to(device)) for x in self.data.x[:10_000].split(500)])
+        pieces = self.data.take(slice(10_000)).pieces(500, model.device)
+        z = torch.cat([model.encode(x) for x, _ in pieces])
         model.density.fit(z, z.var(dim=0), seed)

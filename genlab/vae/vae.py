@@ -17,10 +17,10 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .. import NotNegative, NotNegativeFloat, Positive, Sizes
-from ..lab.images import ImageSet, to_float
+from ..lab.images import ImageSet
 from ..lab.layers import ConvDecoder, ConvEncoder
 from ..lab.metrics import bits_per_dim
-from ..lab.pictures import Held, MeasuredRecipe
+from ..lab.pictures import HeldOut, MeasuredRecipe
 from ..lab.training import Model, TrainingConfig, with_settings_of
 from ..points.vae import BETAS, free_bits_kl, kl_per_dim, log_normal, reparameterise
 from .autoencoder import CodeDensity, check_components
@@ -175,7 +175,7 @@ class VAERecipe(MeasuredRecipe):
 
     def validate(self, model: VAE) -> dict[str, float]:
         "The negative ELBO on 1000 held-out images, and its parts."
-        return Held(self.splits["validation"], model, 1_000).mean(model.loss)
+        return HeldOut(self.splits["validation"], model, 1_000).mean(model.loss)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #a48ed996
 @patch
@@ -187,8 +187,7 @@ def finish(self: VAERecipe, model: VAE, seed: int) -> None:
     means = []
     draws = []
     errors = []
-    for x in self.data.x[:10_000].split(500):
-        x = to_float(x).to(device)
+    for x, _ in self.data.take(slice(10_000)).pieces(500, device):
         mu, logvar = model.encode(x)
         z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=g).to(device)
         means.append(mu)
@@ -207,7 +206,7 @@ def likelihood(self: VAERecipe, model: VAE, seed: int) -> dict[str, dict]:
 # %% ../../nbs/3_vae/31_vae.ipynb #70210c0d
 def elbo_and_bits(model: VAE, data: ImageSet, seed: int = 0) -> dict[str, dict]:  # name: {value, n}
     "The ELBO in nats per image, and in bits per dimension. The first is a mass for the logistic, a density for Gaussians: compare bits only."
-    discrete, held = isinstance(model.pixels, LogisticPixels), Held(data, model)
+    discrete, held = isinstance(model.pixels, LogisticPixels), HeldOut(data, model)
 
     def nats(x):
         spread = 0 if discrete else (torch.rand_like(x) - 0.5) * 2 / 255

@@ -29,7 +29,7 @@ from .. import NotNegative, Positive, Range, Share, Size, UserError
 from ..lab.images import ImageSet, load_images, to_float, to_uint8
 from ..lab.layers import TransformerBlock
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
-from ..lab.pictures import Held, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
+from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
 from ..lab.training import Model, RunSettings, TrainingConfig, build_model, load_run, plain, with_settings_of
 from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
 from ..workshop.runs import load_weights, validated, versions, write_atomically
@@ -70,7 +70,7 @@ def encode_all(
     for split, images in splits.items():
         if images.shape != vqvae.shape:
             raise UserError(f"the VQ-VAE is for images of shape {vqvae.shape}, but those of {images.name} have {images.shape}. Take the data that it was trained on.")
-        index = torch.cat([vqvae.encode(to_float(x).to(device)).cpu() for x in images.x.split(500)])
+        index = torch.cat([vqvae.encode(x).cpu() for x, _ in images.pieces(500, device)])
         codes[split] = CodeSet(index, images.y, vqvae.quantizer.n_codes, images.n_labels, images, vqvae)
     return codes
 
@@ -450,7 +450,7 @@ def likelihood(self: TokenPriorRecipe, model: TokenPrior, seed: int) -> dict[str
     n = dict(n=len(test))
     nats = token_nats(model, test)
     unigram, bigram = ngram_nats(train.index.flatten(1), test.index.flatten(1), train.n_codes)
-    pixels = Held(test.images, self.vqvae).mean(lambda x: dict(p=self.vqvae.pixel_nats(x).mean()))["p"]
+    pixels = HeldOut(test.images, self.vqvae).mean(lambda x: dict(p=self.vqvae.pixel_nats(x).mean()))["p"]
     bits = bits_per_dim(nats * test.index[0].numel() + pixels, math.prod(test.images.shape), scale=127.5)
     values = dict(nats_per_word=nats, unigram=unigram, bigram=bigram, bits_per_dim=float(bits))
     return {name: dict(value=value, **n) for name, value in values.items()} | label_agreement(model, self.vqvae, test.images, seed=seed)

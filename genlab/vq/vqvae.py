@@ -20,7 +20,7 @@ from .. import NotNegative, NotNegativeFloat, Positive, Sizes, UserError
 from ..lab.images import ImageSet, to_float, to_uint8
 from ..lab.layers import ConvDecoder, ConvEncoder, feature_shape, group_norm
 from ..lab.metrics import FeatureStats, bits_per_dim, frechet_distance, load_extractor
-from ..lab.pictures import Held, MeasuredRecipe
+from ..lab.pictures import HeldOut, MeasuredRecipe
 from ..lab.training import Model, TrainingConfig, with_settings_of
 from ..points.vae import log_normal
 from .quantize import FSQ, VectorQuantizer, perplexity, usage
@@ -184,7 +184,7 @@ class VQVAERecipe(MeasuredRecipe):
 
     def validate(self, model: VQVAE) -> dict[str, float]:
         "The loss on 1000 held-out images, and how many words they use."
-        held = Held(self.splits["validation"], model, 1_000)
+        held = HeldOut(self.splits["validation"], model, 1_000)
         model.counts.copy_(code_counts(model, self.splits["validation"].x[:1_000]))  # for the pictures on the way
         return held.mean(model.loss) | dict(perplexity=perplexity(model.counts))
 
@@ -202,7 +202,7 @@ def code_counts(model: VQVAE, x: Tensor) -> Tensor:  # uint8 (N, C, H, W) -> int
 def finish(self: VQVAERecipe, model: VQVAE, seed: int) -> None:
     "The histogram of the codes and the error, on up to 10,000 training images."
     model.counts.copy_(code_counts(model, self.data.x[:10_000]))
-    model.error.fill_(max(1e-6, Held(self.data, model, 10_000).mean(lambda x: dict(e=(x - model.reconstruct(x)).square().mean()))["e"]))
+    model.error.fill_(max(1e-6, HeldOut(self.data, model, 10_000).mean(lambda x: dict(e=(x - model.reconstruct(x)).square().mean()))["e"]))
     if usage(model.counts) < 0.5:
         print(f"Only {usage(model.counts):.0%} of the codes are in use. A smaller codebook would do, or another quantizer (chapter 40).")
 
@@ -219,7 +219,7 @@ def pixel_nats(self: VQVAE, x: Tensor) -> Tensor:  # images -> nats, (B,)
 def likelihood(self: VQVAERecipe, model: VQVAE, seed: int) -> dict[str, dict]:
     "Bits per dimension with the histogram as prior, usage and perplexity, FID of reconstructions, on the test images."
     test = self.splits["test"]
-    held, log_p = Held(test, model), (model.counts.clamp(min=0.5) / model.counts.clamp(min=0.5).sum()).log()
+    held, log_p = HeldOut(test, model), (model.counts.clamp(min=0.5) / model.counts.clamp(min=0.5).sum()).log()
 
     def nats(x):
         words = -log_p[model.encode(x)].flatten(1).sum(dim=1)
@@ -242,8 +242,7 @@ def reconstruction_fid(model: VQVAE, test: ImageSet) -> dict[str, dict]:  # empt
     extractor.to(device)
     real = FeatureStats()
     back = FeatureStats()
-    for part in test.x.split(500):
-        x = to_float(part.to(device))
+    for x, _ in test.pieces(500, device):
         real.update(extractor.features(x))
         back.update(extractor.features(to_float(to_uint8(model.reconstruct(x)))))
     value = frechet_distance(real, back)
