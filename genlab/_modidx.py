@@ -1155,6 +1155,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'genlab.workshop.runs.first_nonfinite': ( '0_workshop/runs.html#first_nonfinite',
                                                                                 'genlab/workshop/runs.py'),
                                       'genlab.workshop.runs.fitted': ('0_workshop/runs.html#fitted', 'genlab/workshop/runs.py'),
+                                      'genlab.workshop.runs.is_finished': ('0_workshop/runs.html#is_finished', 'genlab/workshop/runs.py'),
                                       'genlab.workshop.runs.keep_memory': ('0_workshop/runs.html#keep_memory', 'genlab/workshop/runs.py'),
                                       'genlab.workshop.runs.load_checkpoint': ( '0_workshop/runs.html#load_checkpoint',
                                                                                 'genlab/workshop/runs.py'),

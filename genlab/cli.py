@@ -1,8 +1,7 @@
 """The command line: genlab train, sample, evaluate, list.
 
-The models are chapters' recipes, the loop is `genlab.lab.training.fit`; here is only what joins them to a shell: what
-there is to say about a model, its recipe says. Modules that load PyTorch are imported inside functions, so that
-`genlab --help` answers at once.
+The models are chapters' recipes, the loop is `genlab.lab.training.fit`; here is only what joins them to a shell.
+Modules that load PyTorch are imported inside functions, so that `genlab --help` answers at once.
 """
 
 import argparse
@@ -124,10 +123,12 @@ def train(argv: list[str]) -> None:
     parser.add_argument("--resume", type=Path)
     known, rest = parser.parse_known_args(argv)
     if known.resume is not None:
+        from genlab.workshop.runs import is_finished
+
         if rest:
             raise UserError(f"--resume takes the settings from the run itself; leave out {' '.join(rest)}.")
         run = open_run(known.resume)
-        if (known.resume / "metrics.json").is_file():
+        if is_finished(known.resume):
             print(f"{known.resume} is finished; nothing to do. Its numbers: genlab evaluate {known.resume}")
             return
         run_training(known.resume, run, build(run))
@@ -253,8 +254,7 @@ def sample(argv: list[str]) -> None:
     Knobs = run.recipe.Knobs
     both = dataclass(kw_only=True)(type("Sample", (Sample, Knobs), dict(__doc__=f"Draw new samples from {folder}.")))
     args = tyro.cli(both, args=argv, prog=f"genlab sample {folder}")
-    names = [f.name for f in dataclasses.fields(Knobs)]
-    knobs = validated(Knobs, {name: getattr(args, name) for name in names}, "the options")
+    knobs = validated(Knobs, {f.name: getattr(args, f.name) for f in dataclasses.fields(Knobs)}, "the options")
     validated(Sample, {f.name: plain(getattr(args, f.name)) for f in dataclasses.fields(Sample)}, "the options")
     if args.out.suffix not in (".png", ".npy"):
         raise UserError(f"--out is {args.out}; expected a name that ends in .png (a picture) or .npy (numbers).")
@@ -288,6 +288,8 @@ def evaluate(args: Evaluate) -> None:
 
 def list_all(args: List) -> None:
     "`genlab list`."
+    from genlab.workshop.runs import is_finished
+
     print("models")
     for name, place in MODELS.items():
         print(f"  {name:22}{find_recipe(name).Config.__doc__}\n  {'':22}{place.replace(':', '.')}")
@@ -297,7 +299,7 @@ def list_all(args: List) -> None:
         shown = printable(folder)
         try:
             model = open_run(folder).model
-            state = "finished" if (folder / "metrics.json").is_file() else f"unfinished; genlab train --resume {shown}"
+            state = "finished" if is_finished(folder) else f"unfinished; genlab train --resume {shown}"
         except UserError as e:
             model, state = "", e
         print(f"  {shown:30}{model:22}{state}")
@@ -305,10 +307,9 @@ def list_all(args: List) -> None:
 
 def command(argv: list[str]) -> None:
     "Do what was asked for."
-    if argv[:1] == ["train"]:
-        return train(argv[1:])
-    if argv[:1] == ["sample"]:
-        return sample(argv[1:])
+    own = {"train": train, "sample": sample}  # their options depend on the model
+    if argv and argv[0] in own:
+        return own[argv[0]](argv[1:])
     commands = {"train": Train, "sample": Sample, "evaluate": Evaluate, "list": List}
     about = "genlab: train, sample and measure generative models."
     chosen = tyro.extras.subcommand_cli_from_dict(commands, args=argv, prog="genlab", description=about)

@@ -6,9 +6,10 @@
 __all__ = ['LARGEST_CONFIG', 'NAMES', 'FLOAT32', 'LONGEST', 'TRACKERS', 'sync', 'why_not_written', 'first_line',
            'write_atomically', 'create_run', 'PlainLoader', 'read_yaml', 'read_run', 'only_one', 'Misfit', 'number',
            'text', 'entries', 'fitted', 'one_of', 'shown', 'validated', 'save_checkpoint', 'read_checkpoint',
-           'load_checkpoint', 'save_weights', 'load_weights', 'choose_device', 'check_trackers', 'make_accelerator',
-           'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite', 'plot_curve', 'curve_names', 'plot_log',
-           'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics', 'keep_memory', 'use_threads']
+           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'choose_device', 'check_trackers',
+           'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite', 'plot_curve',
+           'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics',
+           'keep_memory', 'use_threads']
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #23ce733a
 import ctypes
@@ -355,6 +356,11 @@ def load_checkpoint(folder: Path) -> dict | None:  # on the CPU; None where ther
     return state
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #bdaca27b
+def is_finished(folder: Path) -> bool:
+    "True if a run has its weights and its final numbers; what is missing is made again by resuming."
+    return (folder / "model.safetensors").is_file() and (folder / "metrics.json").is_file()
+
+
 def save_weights(path: str | Path, model: nn.Module) -> None:
     "Write all parameters and buffers as safetensors."
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -372,11 +378,11 @@ def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
         for name, own in model.state_dict().items():
             if name in stored and own.isfinite().all() and not stored[name].isfinite().all():
                 raise UserError(f"{path} holds a number that is not finite, in {name}, so that it is no model. "
-                                f"Delete it and metrics.json, and run {again}: if it comes back, train a new run.")
+                                f"Delete it, and run {again}: if it comes back, train a new run.")
         model.load_state_dict(stored)
     except SafetensorError as e:
         raise UserError(f"{path} is damaged ({first_line(e)}). "
-                        f"Delete it and metrics.json, and run {again}: both are made again.") from None
+                        f"Delete it, and run {again}: it is made again.") from None
     except RuntimeError as e:
         raise UserError(f"{path} does not fit the model that config.yaml describes: "
                         f"{str(e).splitlines()[-1].strip()}") from None
