@@ -2,8 +2,7 @@
 
 The models are chapters' recipes, the loop is `genlab.lab.training.fit`; here is only what joins them to a shell: what
 there is to say about a model, its recipe says. Modules that load PyTorch are imported inside functions, so that
-`genlab --help` answers at once.
-"""
+`genlab --help` answers at once."""
 
 import argparse
 import dataclasses
@@ -135,8 +134,8 @@ def train(argv: list[str]) -> None:
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
         print("usage: genlab train MODEL [options]\n       genlab train --resume RUN\n\n"
-              f"MODEL is one of {', '.join(MODELS)}.\n"
-              "`genlab train MODEL --help` explains a model's options; --resume continues a run that was stopped or killed.")
+              f"MODEL is one of {', '.join(MODELS)}.\n`genlab train MODEL --help` explains a model's options; "
+              "--resume continues a run that was stopped or killed.")
         return
     run, out = run_from_options(name, argv[1:])
     recipe = build(run)
@@ -219,7 +218,8 @@ def run_training(out: Path, run, recipe) -> None:
     state = processes(run)
     if state.is_main_process:
         together = f", {state.num_processes} processes" if state.num_processes > 1 else ""
-        print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, {recipe.steps} steps{together})", flush=True)
+        print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, "
+              f"{recipe.steps} steps{together})", flush=True)
     try:
         model, progress = fit(recipe, recipe.data, steps=recipe.steps, batch_size=recipe.config.batch_size, seed=o.seed,
                               out=out, ema=o.ema, accumulate=o.accumulate, device=o.device, compile=o.compile,
@@ -338,7 +338,8 @@ def main() -> int:
             raise
         said = "the model or its samples need more memory than there is. Choose smaller settings, or fewer samples."
     except KeyboardInterrupt as e:
-        print(f"\ngenlab: {str(e) or 'stopped; a run that was begun goes on with genlab train --resume RUN'}", file=sys.stderr)
+        print(f"\ngenlab: {str(e) or 'stopped; a run that was begun goes on with genlab train --resume RUN'}",
+              file=sys.stderr)
         return 130
     print(f"genlab: {said}", file=sys.stderr)
     return 2
