@@ -1,12 +1,13 @@
 """Flows of points beside zuko, nflows and normflows, in one run: python benchmarks/flow_points.py [--quick]
 
-Affine and spline couplings on 2 and 5 numbers; 6 couplings, MLPs with 2 hidden layers of 64 and SiLU, 8 bins on [-4, 4], batches of 256.
-Between couplings: ours activation norm and LU linear; nflows the same two of its own; normflows its LU linear; zuko nothing,
-as its flows alternate their masks (so do the peers' here). In the first table each is therefore compared with ours with the same
-layers between couplings (no linear layer: the numbers reversed). Every model is trained by the same lines (fused AdamW, clipped gradients).
-First the time of a training step and of 10,000 samples: pieces in turns, one process, medians. Then the nats of fresh points
-after equal seconds of training (of the processor), the learning rate falling with the time that is left, for three seeds; the data
-are standardised for all. Rate, batch and seconds are the same for all, and were settled after a first look at them all. Read differences
+Affine and spline couplings on 2 and 5 numbers; 6 couplings, MLPs with 2 hidden layers of 64 and SiLU, 8 bins on
+[-4, 4], batches of 256. Between couplings: ours activation norm and LU linear; nflows the same two of its own;
+normflows its LU linear; zuko nothing, as its flows alternate their masks (so do the peers' here). In the first table
+each is therefore compared with ours with the same layers between couplings (no linear layer: the numbers reversed).
+Every model is trained by the same lines (fused AdamW, clipped gradients). First the time of a training step and of
+10,000 samples: pieces in turns, one process, medians. Then the nats of fresh points after equal seconds of training (of
+the processor), the learning rate falling with the time that is left, for three seeds; the data are standardised for
+all. Rate, batch and seconds are the same for all, and were settled after a first look at them all. Read differences
 below .05 nats as none: so much comes from the order of the pi's five numbers alone, which decides what a coupling sees.
 """
 
@@ -54,7 +55,8 @@ class Told(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, zero: bool = True):
         super().__init__()
-        self.net, self.hidden_features = mlp(n_in, HIDDEN, n_out, DEPTH), 1  # what the peers divide the softmax's inputs by: nothing
+        self.net = mlp(n_in, HIDDEN, n_out, DEPTH)
+        self.hidden_features = 1  # what the peers divide the softmax's inputs by: nothing
         if zero:
             nn.init.zeros_(self.net[-1].weight)
             nn.init.zeros_(self.net[-1].bias)
@@ -66,8 +68,10 @@ class Told(nn.Module):
 def zukos(dim: int, kind: str, x) -> nn.Module:
     import zuko
 
-    spline = dict(univariate=partial(zuko.transforms.MonotonicRQSTransform, bound=BOUND), shapes=[(BINS,), (BINS,), (BINS - 1,)])
-    flow = zuko.flows.NICE(dim, transforms=LAYERS, hidden_features=(HIDDEN,) * DEPTH, activation=nn.SiLU, **(spline if kind == "spline" else {}))
+    spline = dict(univariate=partial(zuko.transforms.MonotonicRQSTransform, bound=BOUND),
+                  shapes=[(BINS,), (BINS,), (BINS - 1,)])
+    flow = zuko.flows.NICE(dim, transforms=LAYERS, hidden_features=(HIDDEN,) * DEPTH, activation=nn.SiLU,
+                           **(spline if kind == "spline" else {}))
 
     class Wrapped(nn.Module):
         def __init__(self):
@@ -90,7 +94,8 @@ def nflowss(dim: int, kind: str, x) -> nn.Module:
     for i in range(LAYERS):
         mask = (torch.arange(dim) % 2 == i % 2).int()
         coupling = (transforms.AffineCouplingTransform(mask, Told) if kind == "affine" else
-                    transforms.PiecewiseRationalQuadraticCouplingTransform(mask, Told, num_bins=BINS, tails="linear", tail_bound=BOUND))
+                    transforms.PiecewiseRationalQuadraticCouplingTransform(
+                        mask, Told, num_bins=BINS, tails="linear", tail_bound=BOUND))
         layers += [transforms.ActNorm(dim), transforms.LULinear(dim), coupling]
     return flows.Flow(transforms.CompositeTransform(layers), distributions.StandardNormal([dim]))
 
@@ -99,7 +104,8 @@ def normflowss(dim: int, kind: str, x) -> nn.Module:
     import normflows as nf
     from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 
-    class Coupling(nf.flows.Flow):  # what its CoupledRationalQuadraticSpline does, with an MLP instead of its residual network
+    # what its CoupledRationalQuadraticSpline does, with an MLP instead of its residual network
+    class Coupling(nf.flows.Flow):
         def __init__(self, i):
             super().__init__()
             mask = (torch.arange(dim) % 2 == i % 2).int()
@@ -115,7 +121,8 @@ def normflowss(dim: int, kind: str, x) -> nn.Module:
         kept = (dim + 1) // 2
         return nf.flows.AffineCouplingBlock(Told(kept, 2 * (dim - kept)))
 
-    layers = [layer for i in range(LAYERS) for layer in (Coupling(i) if kind == "spline" else affine(), nf.flows.LULinearPermute(dim))]
+    layers = [layer for i in range(LAYERS)
+              for layer in (Coupling(i) if kind == "spline" else affine(), nf.flows.LULinearPermute(dim))]
     flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(dim, trainable=False), layers)
 
     class Wrapped(nn.Module):
@@ -165,11 +172,13 @@ def speed(dim: int, kind: str, rounds: int, steps: int) -> dict[str, list[list[f
     "Seconds of a step and of sampling by library: pieces of all in turns, after a piece of each to warm up."
     torch.manual_seed(0)
     x = torch.randn(20_000, dim)
-    trainers, times = {name: Trainer(make(dim, kind, x[:1_000])) for name, make in TIMED.items()}, {name: [[], []] for name in TIMED}
+    trainers = {name: Trainer(make(dim, kind, x[:1_000])) for name, make in TIMED.items()}
+    times = {name: [[], []] for name in TIMED}
     for turn in range(rounds + 1):
         for name, trainer in trainers.items():
             trainer.model.train()
-            step = seconds(lambda trainer=trainer: [trainer.step(x[i * BATCH:(i + 1) * BATCH]) for i in range(steps)]) / steps
+            step = seconds(lambda trainer=trainer: [trainer.step(x[i * BATCH:(i + 1) * BATCH])
+                                                    for i in range(steps)]) / steps
             trainer.model.eval()
             draw = seconds(lambda trainer=trainer: sampling(trainer.model))
             if turn:
@@ -188,7 +197,8 @@ def chessboard(n: int, seed: int) -> torch.Tensor:
 def ring(n: int, seed: int) -> torch.Tensor:
     g = torch.Generator().manual_seed(seed)
     u, v, noise = torch.rand(n, generator=g), torch.rand(n, generator=g), torch.randn(n, 2, generator=g)
-    return torch.where(v < 0.3, 0.0, 2.0)[:, None] * torch.stack([(2 * math.pi * u).cos(), (2 * math.pi * u).sin()], dim=1) + 0.2 * noise
+    return (torch.where(v < 0.3, 0.0, 2.0)[:, None]
+            * torch.stack([(2 * math.pi * u).cos(), (2 * math.pi * u).sin()], dim=1) + 0.2 * noise)
 
 
 def pi_points(n: int, seed: int) -> torch.Tensor:
@@ -223,7 +233,8 @@ def equal_seconds(data: str, kind: str, budget: float, seed: int) -> dict[str, t
         out[name] = nats_after(TIMED[name](x.shape[1], kind, x[:1_000]), x, fresh, budget, seed)
     if data == "pi" and kind == "spline":
         torch.manual_seed(seed)
-        out["genlab, autoregressive"] = nats_after(Flow(pi_transform(SplinePointFlowConfig()), (5,)), x, fresh, budget, seed)
+        out["genlab, autoregressive"] = nats_after(Flow(pi_transform(SplinePointFlowConfig()), (5,)),
+                                                   x, fresh, budget, seed)
     return out
 
 
@@ -240,7 +251,8 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     keep_memory()
     if args.part != "nats":
-        print(f"| numbers, coupling | library | step, ms | times ours (range) | 10,000 samples, ms | times ours (range) |\n|{'---|' * 6}")
+        print("| numbers, coupling | library | step, ms | times ours (range) | "
+              f"10,000 samples, ms | times ours (range) |\n|{'---|' * 6}")
         for dim, kind in ((2, "affine"), (2, "spline"), (5, "affine"), (5, "spline")):
             times = speed(dim, kind, rounds, steps)
             for name in TIMED:
@@ -250,12 +262,15 @@ def main() -> None:
                     cells += [f"{1e3 * median(own):.1f}", f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
                 print(f"| {dim}, {kind} | {name} | " + " | ".join(cells) + " |", flush=True)
     if args.part != "speed":
-        print(f"\n| data, coupling | library | nats of fresh points after {budget:g} s, seed by seed | steps |\n|{'---|' * 4}")
-        for data, kind in (("chessboard", "affine"), ("chessboard", "spline"), ("ring", "spline"), ("pi", "affine"), ("pi", "spline")):
+        print(f"\n| data, coupling | library | nats of fresh points after {budget:g} s, "
+              f"seed by seed | steps |\n|{'---|' * 4}")
+        for data, kind in (("chessboard", "affine"), ("chessboard", "spline"),
+                           ("ring", "spline"), ("pi", "affine"), ("pi", "spline")):
             found = [equal_seconds(data, kind, budget, seed) for seed in range(seeds)]
             for name in found[0]:
                 nats, done = zip(*[one[name] for one in found], strict=True)
-                print(f"| {data}, {kind} | {name} | " + ", ".join(f"{v:.3f}" for v in nats) + f" | {min(done)} to {max(done)} |", flush=True)
+                print(f"| {data}, {kind} | {name} | " + ", ".join(f"{v:.3f}" for v in nats)
+                      + f" | {min(done)} to {max(done)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """A step of training Glow on 3x32x32, side by side in one run: python benchmarks/glow.py [--quick]
 
-Three levels of four steps, a batch of 16: forward, backward, AdamW. normflows' multi-scale Glow (LU 1x1 convolutions, logit,
-diagonal Gaussians), and ours with normflows' own coupling networks put in and without learned priors, so that both have the same
-layers and sizes; then ours as it comes. Times: median of rounds in turns, one process. Memory with and without recomputation:
-growth of the peak during steps with a batch of 64, in a process of its own. Cost against depth, width and resolution: ours as
-it comes, drawn as flow_cost.png beside this file.
+Three levels of four steps, a batch of 16: forward, backward, AdamW. normflows' multi-scale Glow (LU 1x1 convolutions,
+logit, diagonal Gaussians), and ours with normflows' own coupling networks put in and without learned priors, so that
+both have the same layers and sizes; then ours as it comes. Times: median of rounds in turns, one process. Memory with
+and without recomputation: growth of the peak during steps with a batch of 64, in a process of its own. Cost against
+depth, width and resolution: ours as it comes, drawn as flow_cost.png beside this file.
 """
 
 import argparse
@@ -43,7 +43,8 @@ def normflows_glow(rounds: int, width: int):
     (c, h, w), base, flows, merges = SHAPE, [], [], []
     for i in range(LEVELS):  # the coarsest first
         level = LEVELS - i
-        steps = [nf.flows.GlowBlock(c * 2 ** (level + 1), width, split_mode="channel", scale=True) for _ in range(rounds)]
+        steps = [nf.flows.GlowBlock(c * 2 ** (level + 1), width, split_mode="channel", scale=True)
+                 for _ in range(rounds)]
         flows.append([*steps, nf.flows.Squeeze()])
         merges += [nf.flows.Merge()] if i else []
         base.append(nf.distributions.DiagGaussian((c * 2 ** (level + (i == 0)), h // 2**level, w // 2**level)))
@@ -81,7 +82,8 @@ def make(name: str, rounds: int = ROUNDS, width: int = WIDTH, shape=SHAPE, batch
 def memory(settings: dict) -> float:
     "Megabytes that three steps with a batch of 64 need at their peak, beyond what is there before."
     settings = settings | dict(batch=64)
-    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import glow, measure; step, _ = glow.make('genlab', **{settings!r}); "
+    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); "
+            f"import glow, measure; step, _ = glow.make('genlab', **{settings!r}); "
             "before = measure.peak(); step(); step(); step(); print(measure.peak() - before)")
     return float(subprocess.check_output([sys.executable, "-c", code], text=True).split()[-1])
 
@@ -96,11 +98,13 @@ def main() -> None:
     for step, _ in steps.values():
         step()
     times = [{name: seconds(step) for name, (step, _) in steps.items()} for _ in range(rounds)]
-    print(f"| Glow, 3x32x32, {LEVELS} levels of {ROUNDS} steps, width {WIDTH}, batch {BATCH}; median of {rounds} rounds | parameters | ms per step |"
-          " times the first (range) |\n|---|---|---|---|")
+    print(f"| Glow, 3x32x32, {LEVELS} levels of {ROUNDS} steps, width {WIDTH}, batch {BATCH}; "
+          f"median of {rounds} rounds | parameters | ms per step | times the first (range) |\n|---|---|---|---|")
     for name, (_, parameters) in steps.items():
-        ratios, ms = sorted(t[name] / t["genlab, normflows' networks"] for t in times), sorted(1e3 * t[name] for t in times)[rounds // 2]
-        print(f"| {name} | {parameters:,} | {ms:.0f} | {ratios[rounds // 2]:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |", flush=True)
+        ratios = sorted(t[name] / t["genlab, normflows' networks"] for t in times)
+        ms = sorted(1e3 * t[name] for t in times)[rounds // 2]
+        print(f"| {name} | {parameters:,} | {ms:.0f} | {ratios[rounds // 2]:.2f} "
+              f"({ratios[0]:.2f} to {ratios[-1]:.2f}) |", flush=True)
     costs(quick)
 
 
@@ -111,11 +115,13 @@ def costs(quick: bool) -> None:
         "width of the networks": {n: dict(width=n) for n in (32, 64, 128)},
         "height and width in pixels": {n: dict(shape=(3, n, n)) for n in (16, 32, 64)},
     }
-    print("\n| genlab as it comes | | ms per step of 16 | MB with 64 | ms, recomputed | MB, recomputed |\n|---|---|---|---|---|---|")
+    print("\n| genlab as it comes | | ms per step of 16 | MB with 64 | "
+          "ms, recomputed | MB, recomputed |\n|---|---|---|---|---|---|")
     measured = {}
     for what, sizes in panels.items():
         sizes = dict(list(sizes.items())[:2]) if quick else sizes
-        measured[what] = {n: [*cost_of(one, quick), *cost_of(one | dict(recompute=True), quick)] for n, one in sizes.items()}
+        measured[what] = {n: [*cost_of(one, quick), *cost_of(one | dict(recompute=True), quick)]
+                          for n, one in sizes.items()}
         for n, (ms, mb, again_ms, again_mb) in measured[what].items():
             print(f"| {what} | {n} | {ms:.0f} | {mb:.0f} | {again_ms:.0f} | {again_mb:.0f} |", flush=True)
     if not quick:
@@ -127,7 +133,8 @@ def draw(measured: dict[str, dict[int, list[float]]]) -> None:
     "flow_cost.png."
     fig = Figure(figsize=(10, 5), layout="constrained")
     for (top, bottom), (what, rows) in zip(fig.subplots(2, 3, sharey="row").T, measured.items(), strict=True):
-        for ax, columns, unit, ticks in ((top, (0, 2), "ms per step of 16", (25, 50, 100, 200)), (bottom, (1, 3), "MB with 64", (50, 100, 200, 400))):
+        for ax, columns, unit, ticks in ((top, (0, 2), "ms per step of 16", (25, 50, 100, 200)),
+                                         (bottom, (1, 3), "MB with 64", (50, 100, 200, 400))):
             for column, name in zip(columns, ("plain", "recomputed"), strict=True):
                 ax.loglog(list(rows), [row[column] for row in rows.values()], "o-", label=name)
             ax.set(xlabel=what, ylabel=unit, xticks=list(rows), xticklabels=list(rows), yticks=ticks, yticklabels=ticks)

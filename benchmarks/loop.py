@@ -1,12 +1,13 @@
 """What the loop costs, side by side in one run: python benchmarks/loop.py [--quick]
 
-The same VAE (chapter 31's, 16 latents) on the same Fashion-MNIST images in batches of 128: a raw PyTorch loop with nothing but
-the step (index, forward, backward, clip, AdamW), `fit` (which adds noise by step, the average of the weights, the log, a look at
-every gradient), and pythae's trainer around the same network and loss. `fit` tells the allocator to keep memory (chapter 23,
-`keep_memory`), which the others don't; so they are measured as they come and after the same call too. Every measurement is a
-process of its own; all take turns in every round; ratios are of times within a round. What `fit` adds to a step is less than
-processes differ from each other, so it's measured again in one process, where short pieces of both loops alternate: with this one
-network, and with two, the VAE and a classifier of images, which take turns in each step.
+The same VAE (chapter 31's, 16 latents) on the same Fashion-MNIST images in batches of 128: a raw PyTorch loop with
+nothing but the step (index, forward, backward, clip, AdamW), `fit` (which adds noise by step, the average of the
+weights, the log, a look at every gradient), and pythae's trainer around the same network and loss. `fit` tells the
+allocator to keep memory (chapter 23, `keep_memory`), which the others don't; so they are measured as they come and
+after the same call too. Every measurement is a process of its own; all take turns in every round; ratios are of times
+within a round. What `fit` adds to a step is less than processes differ from each other, so it's measured again in one
+process, where short pieces of both loops alternate: with this one network, and with two, the VAE and a classifier of
+images, which take turns in each step.
 """
 
 import argparse
@@ -85,8 +86,10 @@ def peers(data, steps: int) -> float:
     model = make()
     peer = PeerVAE(PeerConfig(input_dim=(1, 28, 28), latent_dim=LATENT), encoder=Encoder(model), decoder=Decoder(model))
     x = (data.x[:BATCH * steps].float() / 127.5 - 1)
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink), contextlib.redirect_stdout(sink):
-        config = BaseTrainerConfig(output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-3, no_cuda=True)
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as sink, \
+            contextlib.redirect_stderr(sink), contextlib.redirect_stdout(sink):
+        config = BaseTrainerConfig(output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH,
+                                   learning_rate=1e-3, no_cuda=True)
         trainer = BaseTrainer(peer, train_dataset=BaseDataset(x, torch.zeros(len(x))), training_config=config)
         start = time.perf_counter()
         trainer.train()
@@ -95,14 +98,17 @@ def peers(data, steps: int) -> float:
 
 def make_two() -> dict[str, nn.Module]:
     vae = make()
-    return dict(vae=vae, critic=nn.Sequential(ConvEncoder((1, 28, 28), (16, 32)), nn.Flatten(), nn.Linear(32 * 7 * 7, 10)))
+    return dict(vae=vae,
+                critic=nn.Sequential(ConvEncoder((1, 28, 28), (16, 32)), nn.Flatten(), nn.Linear(32 * 7 * 7, 10)))
 
 
 def raw_two(data, steps: int) -> float:
     "Seconds of the plain loop with two networks, each with an update of its own in every step."
     networks = make_two()
-    optimizers = {name: torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True) for name, network in networks.items()}
-    losses = dict(vae=lambda x, y: networks["vae"].loss(x)["loss"], critic=lambda x, y: F.cross_entropy(networks["critic"](x), y))
+    optimizers = {name: torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+                  for name, network in networks.items()}
+    losses = dict(vae=lambda x, y: networks["vae"].loss(x)["loss"],
+                  critic=lambda x, y: F.cross_entropy(networks["critic"](x), y))
     start = time.perf_counter()
     for step in range(2 * steps):
         name = ("vae", "critic")[step % 2]
@@ -152,7 +158,8 @@ def one(row: str, steps: int) -> None:
     print(loop(data, steps))
 
 
-def alternate(plain, fitted, steps: int, rounds: int) -> tuple[list[float], float]:  # sorted ratios of neighbours; of the fastest
+# sorted ratios of neighbours; of the fastest
+def alternate(plain, fitted, steps: int, rounds: int) -> tuple[list[float], float]:
     "`fit`'s time in shares of the raw loop's, piece by piece in one process, memory kept in both."
     data = load_images("fashion_mnist")
     keep_memory()
@@ -181,15 +188,18 @@ def main() -> None:
     if args.one:
         return one(args.one, steps)
     command = [sys.executable, __file__, *(["--quick"] if args.quick else []), "--one"]
-    times = [{row: float(subprocess.check_output([*command, row], text=True).split()[-1]) for row in ROWS} for _ in range(rounds)]
-    print(f"| loop, {steps} steps, median of {rounds} rounds | ms per step | times the raw loop (range) | times the raw loop, memory kept |\n"
+    times = [{row: float(subprocess.check_output([*command, row], text=True).split()[-1]) for row in ROWS}
+             for _ in range(rounds)]
+    print(f"| loop, {steps} steps, median of {rounds} rounds | ms per step | "
+          "times the raw loop (range) | times the raw loop, memory kept |\n"
           "|---|---|---|---|")
     for row in ROWS:
         ms = sorted(1e3 * t[row] / steps for t in times)[rounds // 2]
         (low, ratio, high), (_, kept, _) = (three(sorted(t[row] / t[base] for t in times)) for base in list(ROWS)[:2])
         print(f"| {row} | {ms:.0f} | {ratio:.2f} ({low:.2f} to {high:.2f}) | {kept:.2f} |")
     length, rounds = (10, 1) if args.quick else (100, 7)
-    print(f"\n`fit` in one process with the raw loop, memory kept in both, {rounds} rounds of {length} steps each in turns:\n\n"
+    print("\n`fit` in one process with the raw loop, memory kept in both, "
+          f"{rounds} rounds of {length} steps each in turns:\n\n"
           "| networks | median of times the raw loop (range) | the fastest pieces of both |\n|---|---|---|")
     for name, loops in (("one", (raw, ours)), ("two", (raw_two, ours_two))):
         ratios, fastest = alternate(*loops, length, rounds)

@@ -1,7 +1,8 @@
 """Metrics of images beside the libraries', equal values next to the times: python benchmarks/metrics.py [--quick]
 
-Both sides get the same input and run in alternating rounds; one unmeasured call of each goes first where a call is short.
-With fewer samples than dimensions genlab starts from the features, the others from the covariances; ratios are taken round by round.
+Both sides get the same input and run in alternating rounds; one unmeasured call of each goes first where a call is
+short. With fewer samples than dimensions genlab starts from the features, the others from the covariances; ratios are
+taken round by round.
 """
 
 import argparse
@@ -72,17 +73,19 @@ def ssim_case(n: int, channels: int, size: int, rounds: int) -> tuple[str, dict]
     a = torch.rand(n, channels, size, size, generator=g) * 2 - 1
     b = (a + 0.2 * torch.randn(a.shape, generator=g)).clamp(-1, 1)
     p, q = (a + 1) / 2, (b + 1) / 2
-    sides = {"genlab": lambda: ssim(a, b).mean(), "torchmetrics": lambda: structural_similarity_index_measure(q, p, data_range=1.0)}
+    sides = {"genlab": lambda: ssim(a, b).mean(),
+             "torchmetrics": lambda: structural_similarity_index_measure(q, p, data_range=1.0)}
     return f"SSIM, {n} images {channels}x{size}x{size}", in_turns(sides, rounds, warm=True)
 
 
 def set_cases(n: int, d: int, rounds: int) -> list[tuple[str, dict]]:
     fa, fb = features(n, d, 1), features(n, d, 2)
-    how = dict(kid_subsets=1, kid_subset_size=n, kid_kernel="poly", kid_kernel_poly_degree=3, kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1,
-               rng_seed=0, verbose=False)
+    how = dict(kid_subsets=1, kid_subset_size=n, kid_kernel="poly", kid_kernel_poly_degree=3,
+               kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1, rng_seed=0, verbose=False)
     kids = {
         "genlab": lambda: kid(fa, fb),
-        "torch-fidelity": lambda: kid_features_to_metric(fa.double(), fb.double(), **how)["kernel_inception_distance_mean"],
+        "torch-fidelity": lambda: kid_features_to_metric(
+            fa.double(), fb.double(), **how)["kernel_inception_distance_mean"],
     }
     balls = {
         "genlab": lambda: precision_recall(fa, fb)[1],
@@ -108,7 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes")
     args = parser.parse_args()
-    sizes = [(100, 128, 3), (300, 128, 3)] if args.quick else [(400, 512, 5), (5_000, 512, 5), (500, 2_048, 2), (5_000, 2_048, 2)]
+    sizes = [(100, 128, 3), (300, 128, 3)] if args.quick else [
+        (400, 512, 5), (5_000, 512, 5), (500, 2_048, 2), (5_000, 2_048, 2)]
     cases = []
     for n, d, rounds in sizes:
         print(f"FID algebra, d = {d}, n = {n} ...", flush=True, file=sys.stderr)
@@ -121,7 +125,8 @@ def main() -> None:
         for code, (value, _) in sides.items():
             assert np.isclose(value, mine, rtol=1e-4, atol=1e-7), f"{name}: {code} gives {value}, genlab {mine}"
     print(table(cases))
-    print("\nBeside: " + ", ".join(f"{p} {version(p)}" for p in ("scipy", "pytorch-fid", "torch-fidelity", "torchmetrics")) + ".")
+    print("\nBeside: " + ", ".join(f"{p} {version(p)}"
+                                   for p in ("scipy", "pytorch-fid", "torch-fidelity", "torchmetrics")) + ".")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ N = 20_000
 
 
 def seeds_recipe(pi, epochs):
-    "As documented: the cloud as one sample, batch 1, 100 epochs, (1 - beta) * MSE + beta * KL; each z gives 5000 points."
+    "As documented: cloud as one sample, batch 1, 100 epochs, (1 - beta) * MSE + beta * KL; each z gives 5000 points."
     torch.manual_seed(0)
     model = CloudVAE()
     train_cloud(model, pi.points, 100)
@@ -93,12 +93,13 @@ def steps_per_second(epochs: int, rounds: int = 5) -> dict[str, list[float]]:
 
 
 def table(rows: dict[str, dict], rates: dict[str, list[float]]) -> str:
-    lines = ["| generator | training, s | SWD | on glyph | C2ST | nearest train / fresh | peak memory, MB (of it before training) |",
+    lines = ["| generator | training, s | SWD | on glyph | C2ST | "
+             "nearest train / fresh | peak memory, MB (of it before training) |",
              "|---|---|---|---|---|---|---|"]
     for name, r in rows.items():
         near = r["nearest_train"]["value"] / r["nearest_train"]["floor"]
-        lines.append(f"| {name} | {r['seconds']:.1f} | {r['swd']['value']:.4f} | {r['on_glyph']['value']:.3f} | {r['c2st']['value']:.3f} "
-                     f"| {near:.2f} | {r['peak']:.0f} ({r['base']:.0f}) |")
+        lines.append(f"| {name} | {r['seconds']:.1f} | {r['swd']['value']:.4f} | {r['on_glyph']['value']:.3f} "
+                     f"| {r['c2st']['value']:.3f} | {near:.2f} | {r['peak']:.0f} ({r['base']:.0f}) |")
     lines.append(f"| floor (the training points) | | {r['swd']['floor']:.4f} | 1.000 | 0.500 | 1.00 | |")
     (ours, naive) = (sorted(v)[len(v) // 2] for v in rates.values())
     ratios = sorted(a / b for a, b in zip(*rates.values(), strict=True))
@@ -122,7 +123,8 @@ def main() -> None:
     for name in GENERATORS:
         print(f"{name} ...", end=" ", flush=True, file=sys.stderr)
         command = [sys.executable, __file__, "--one", name] + ["--quick"] * args.quick
-        rows[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+        rows[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE,
+                                               text=True).stdout.splitlines()[-1])
         print(f"{rows[name]['seconds']:.1f} s", flush=True, file=sys.stderr)
     print("steps per second ...", flush=True, file=sys.stderr)
     print(table(rows, steps_per_second(1 if args.quick else 5)))

@@ -1,8 +1,9 @@
 """The transformer over codes, side by side in one run: python benchmarks/prior.py [--quick]
 
-Maps of 7x7 codes out of 512, a batch of 64; width 128, 4 blocks, 4 heads, no dropout: ours and x-transformers' decoder with the
-same sizes (absolute positions, as ours). Sampling with and without the cache of keys and values (ours with a label in front,
-the peer with a start word), and a step of training: forward, backward, AdamW. Median of rounds in turns, one process.
+Maps of 7x7 codes out of 512, a batch of 64; width 128, 4 blocks, 4 heads, no dropout: ours and x-transformers' decoder
+with the same sizes (absolute positions, as ours). Sampling with and without the cache of keys and values (ours with a
+label in front, the peer with a start word), and a step of training: forward, backward, AdamW. Median of rounds in
+turns, one process.
 """
 
 import argparse
@@ -38,15 +39,18 @@ def main() -> None:
     keep_memory()
     ours = TokenPrior(K, (7, 7), d_model=128, depth=4, n_heads=4, dropout=0.0).eval()
     masked = MaskedPrior(K, (7, 7), d_model=128, depth=4, n_heads=4, dropout=0.0).eval()
-    net = TransformerWrapper(num_tokens=K + 1, max_seq_len=T + 1, attn_layers=Decoder(dim=128, depth=4, heads=4, attn_dim_head=32))
+    net = TransformerWrapper(num_tokens=K + 1, max_seq_len=T + 1,
+                             attn_layers=Decoder(dim=128, depth=4, heads=4, attn_dim_head=32))
     peer = AutoregressiveWrapper(net).eval()
     index, y, start = torch.randint(K, (BATCH, T)), torch.zeros(BATCH, dtype=torch.int64), torch.full((BATCH, 1), K)
     ways = {
         "sampling, ours, cached": lambda: ours.sample(BATCH, y),
         "sampling, ours, without cache": lambda: ours.sample(BATCH, y, cache=False),
         "sampling, ours, parallel in 8 steps": lambda: masked.sample(BATCH, y, steps=8),
-        "sampling, x-transformers, cached": lambda: peer.generate(start, T, cache_kv=True, filter_logits_fn=lambda logits: logits),
-        "sampling, x-transformers, without cache": lambda: peer.generate(start, T, cache_kv=False, filter_logits_fn=lambda logits: logits),
+        "sampling, x-transformers, cached": lambda: peer.generate(
+            start, T, cache_kv=True, filter_logits_fn=lambda logits: logits),
+        "sampling, x-transformers, without cache": lambda: peer.generate(
+            start, T, cache_kv=False, filter_logits_fn=lambda logits: logits),
         "step of training, ours": trainer(ours, lambda: ours(index.view(-1, 7, 7), y)["loss"]),
         "step of training, x-transformers": trainer(peer, lambda: peer(torch.cat([start, index], dim=1))),
     }
@@ -58,7 +62,8 @@ def main() -> None:
         base = "sampling, ours, cached" if "sampling" in name else "step of training, ours"
         ratios, ms = sorted(t[name] / t[base] for t in times), sorted(1e3 * t[name] for t in times)[rounds // 2]
         print(f"| {name} | {ms:.0f} | {ratios[rounds // 2]:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |")
-    print(f"\nParameters: ours {sum(p.numel() for p in ours.parameters()):,}, x-transformers {sum(p.numel() for p in peer.parameters()):,}.")
+    print(f"\nParameters: ours {sum(p.numel() for p in ours.parameters()):,}, "
+          f"x-transformers {sum(p.numel() for p in peer.parameters()):,}.")
 
 
 if __name__ == "__main__":

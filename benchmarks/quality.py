@@ -1,10 +1,12 @@
-"""What a minute of training gives, side by side in one run: python benchmarks/quality.py [--seconds 60] [--seeds 3] [--quick]
+"""What a minute of training gives, side by side in one run:
+python benchmarks/quality.py [--seconds 60] [--seeds 3] [--quick]
 
-VAEs on real Fashion-MNIST with the same number of seconds for the training steps, on the same threads. Ours: the recipe of chapter 31
-with its defaults (optimal variance, ex-post mixture), as many steps as fit into the time. The peer: pythae's VAE with its default
-MLPs and with its convolutional networks for MNIST, latent 16, Adam 1e-3, batches of 128, samples from its normal and from its
-mixture sampler (10 Gaussians); all four are shown. FID and KID: 5000 samples against 5000 test images, the course's small
-classifier as extractor; MSE: reconstructions of the test images, in units of [0, 1]. Prints one table.
+VAEs on real Fashion-MNIST with the same number of seconds for the training steps, on the same threads. Ours: the recipe
+of chapter 31 with its defaults (optimal variance, ex-post mixture), as many steps as fit into the time. The peer:
+pythae's VAE with its default MLPs and with its convolutional networks for MNIST, latent 16, Adam 1e-3, batches of 128,
+samples from its normal and from its mixture sampler (10 Gaussians); all four are shown. FID and KID: 5000 samples
+against 5000 test images, the course's small classifier as extractor; MSE: reconstructions of the test images, in units
+of [0, 1]. Prints one table.
 """
 
 import argparse
@@ -51,7 +53,8 @@ class Clock(TrainingCallback):
 
 def error(test, reconstruct) -> float:  # reconstruct: images in [-1, 1] to images in [-1, 1]
     with torch.no_grad():
-        errors = [(x - reconstruct(x)).square().mean() / 4 for x in (test[torch.arange(i, i + 500)][0] for i in range(0, len(test), 500))]
+        errors = [(x - reconstruct(x)).square().mean() / 4
+                  for x in (test[torch.arange(i, i + 500)][0] for i in range(0, len(test), 500))]
     return torch.stack(errors).mean().item()
 
 
@@ -72,7 +75,8 @@ def ours(splits, seconds: float, seed: int) -> dict[str, dict]:
     steps = int(seconds / probe)
     model, spent, _ = run(steps)
     name = f"ours ({steps} steps, {spent:.0f} s)"
-    return {name: judge(splits["test"], to_uint8(draw_images(model, N, seed)), error(splits["test"], model.reconstruct))}
+    return {name: judge(splits["test"], to_uint8(draw_images(model, N, seed)),
+                        error(splits["test"], model.reconstruct))}
 
 
 def peers(splits, seconds: float, seed: int, kinds=("MLP", "conv")) -> dict[str, dict]:
@@ -81,18 +85,21 @@ def peers(splits, seconds: float, seed: int, kinds=("MLP", "conv")) -> dict[str,
     for kind in kinds:
         torch.manual_seed(seed)
         config = PeerConfig(input_dim=(1, 28, 28), latent_dim=16)
-        nets = dict(encoder=Encoder_Conv_VAE_MNIST(config), decoder=Decoder_Conv_AE_MNIST(config)) if kind == "conv" else {}
+        nets = dict(encoder=Encoder_Conv_VAE_MNIST(config),
+                    decoder=Decoder_Conv_AE_MNIST(config)) if kind == "conv" else {}
         model, clock = PeerVAE(config, **nets), Clock(seconds)
         with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink), \
                 contextlib.redirect_stdout(sink):
-            training = BaseTrainerConfig(output_dir=folder, num_epochs=10_000, per_device_train_batch_size=128, learning_rate=1e-3,
-                                         no_cuda=True, seed=seed)
+            training = BaseTrainerConfig(output_dir=folder, num_epochs=10_000, per_device_train_batch_size=128,
+                                         learning_rate=1e-3, no_cuda=True, seed=seed)
             with contextlib.suppress(OutOfTime):
-                BaseTrainer(model, train_dataset=BaseDataset(x, torch.zeros(len(x))), training_config=training, callbacks=[clock]).train()
+                BaseTrainer(model, train_dataset=BaseDataset(x, torch.zeros(len(x))),
+                            training_config=training, callbacks=[clock]).train()
             model.eval()
             mixture = GaussianMixtureSampler(model, GaussianMixtureSamplerConfig(n_components=10))
             mixture.fit(x[:10_000])
-            draws = {"normal": NormalSampler(model).sample(N, batch_size=500), "mixture": mixture.sample(N, batch_size=500)}
+            draws = {"normal": NormalSampler(model).sample(N, batch_size=500),
+                     "mixture": mixture.sample(N, batch_size=500)}
         mse = error(splits["test"], lambda x, m=model: m.reconstruct((x + 1) / 2) * 2 - 1)
         for sampler, samples in draws.items():
             name = f"pythae {kind}, {sampler} ({clock.steps} steps)"
@@ -118,7 +125,8 @@ def main() -> None:
     print(f"| {seconds:.0f} s of training | seed | FID (floor) | KID | MSE |\n|---|---|---|---|---|")
     for seed in range(seeds):
         for name, r in (ours(splits, seconds, seed) | peers(splits, seconds, seed)).items():
-            print(f"| {name} | {seed} | {r['fid']:.2f} ({r['floor']:.2f}) | {r['kid']:.4f} | {r['mse']:.4f} |", flush=True)
+            print(f"| {name} | {seed} | {r['fid']:.2f} ({r['floor']:.2f}) | {r['kid']:.4f} | {r['mse']:.4f} |",
+                  flush=True)
 
 
 if __name__ == "__main__":

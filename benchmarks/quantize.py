@@ -1,9 +1,10 @@
 """The quantiser's step, side by side in one run: python benchmarks/quantize.py [--quick]
 
-Forward and backward, and the codebook's moving average, for N vectors of D numbers and K codes: ours, vector-quantize-pytorch
-and pythae's QuantizerEMA with the same options (decay 0.99, no restart, the same codes at the start). Each gets vectors in the
-layout that it asks for; agreement: the share of vectors that get the same code as from ours. Times: median of rounds in turns,
-in one process. Memory: growth of the peak in a process of its own, over what it holds before the step. Prints one table.
+Forward and backward, and the codebook's moving average, for N vectors of D numbers and K codes: ours,
+vector-quantize-pytorch and pythae's QuantizerEMA with the same options (decay 0.99, no restart, the same codes at the
+start). Each gets vectors in the layout that it asks for; agreement: the share of vectors that get the same code as from
+ours. Times: median of rounds in turns, in one process. Memory: growth of the peak in a process of its own, over what it
+holds before the step. Prints one table.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def make(name: str, n: int, k: int, d: int):
         layer.ema_embed.data.copy_(codes)
         layer.cluster_size.fill_(1.0)
     else:
-        layer = VectorQuantize(dim=d, codebook_size=k, decay=0.99, threshold_ema_dead_code=0, rotation_trick=False).train()
+        layer = VectorQuantize(dim=d, codebook_size=k, decay=0.99,
+                               threshold_ema_dead_code=0, rotation_trick=False).train()
         h = h.flatten(2).mT.contiguous()
         layer._codebook.embed.data.copy_(codes[None])
         layer._codebook.embed_avg.data.copy_(codes[None])
@@ -63,7 +65,8 @@ def make(name: str, n: int, k: int, d: int):
 
 def memory(name: str, size: tuple[int, int, int]) -> float:
     "Megabytes that a step needs beyond what is there before it."
-    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); import quantize, measure; step = quantize.make({name!r}, *{size}); "
+    code = (f"import sys; sys.path.insert(0, {str(sys.path[0])!r}); "
+            f"import quantize, measure; step = quantize.make({name!r}, *{size}); "
             "before = measure.peak(); step(); print(measure.peak() - before)")
     return float(subprocess.check_output([sys.executable, "-c", code], text=True).split()[-1])
 
@@ -74,7 +77,8 @@ def main() -> None:
     args = parser.parse_args()
     sizes, rounds = (SIZES[:1], 3) if args.quick else (SIZES, 11)
     keep_memory()
-    print(f"| N x K x D, median of {rounds} rounds | | ms per step | times ours (range) | same codes | MB |\n|---|---|---|---|---|---|")
+    print(f"| N x K x D, median of {rounds} rounds | | ms per step | times ours (range) | "
+          "same codes | MB |\n|---|---|---|---|---|---|")
     for size in sizes:
         first = {name: make(name, *size)() for name in NAMES}
         steps = {name: make(name, *size) for name in NAMES}
@@ -83,7 +87,8 @@ def main() -> None:
             ratios = sorted(t[name] / t["genlab"] for t in times)
             ms = sorted(1e3 * t[name] for t in times)[rounds // 2]
             same = (first[name] == first["genlab"]).double().mean().item()
-            print(f"| {' x '.join(f'{v:,}' for v in size)} | {name} | {ms:.0f} | {ratios[rounds // 2]:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) "
+            print(f"| {' x '.join(f'{v:,}' for v in size)} | {name} | {ms:.0f} | "
+                  f"{ratios[rounds // 2]:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) "
                   f"| {same:.4%} | {memory(name, size):.0f} |", flush=True)
 
 

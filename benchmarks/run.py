@@ -1,4 +1,6 @@
-"""All benchmarks in one run: python benchmarks/run.py [NAME ...]. Each prints a table, which goes to its section of README.md."""
+"""All benchmarks in one run: python benchmarks/run.py [NAME ...].
+
+Each prints a table, which goes to its section of README.md."""
 
 import argparse
 import platform
@@ -31,14 +33,17 @@ SECTIONS = {
 }
 HEAD = """# Benchmarks
 
-`make bench` measures everything below but the studies and rewrites this page, section by section; `python benchmarks/run.py feed` does one of them.
-Within a section everything was measured side by side in one run. Machines differ and are noisy: read ratios, not seconds.
+`make bench` measures everything below but the studies and rewrites this page, section by section; \
+`python benchmarks/run.py feed` does one of them.
+Within a section everything was measured side by side in one run. \
+Machines differ and are noisy: read ratios, not seconds.
 """
 
 
 def section(name: str, text: str) -> str:
     v = versions()
-    about = f"{date.today()}, {torch.get_num_threads()} threads on {platform.machine()}, {'GPU' if torch.cuda.is_available() else 'CPU only'}, "
+    about = (f"{date.today()}, {torch.get_num_threads()} threads on "
+             f"{platform.machine()}, {'GPU' if torch.cuda.is_available() else 'CPU only'}, ")
     about += f"Python {v['python']}, torch {v['torch']}, numpy {v['numpy']}, genlab {v['genlab']}. "
     about += f"What is compared: the head of `benchmarks/{name}.py`."
     return f"## {SECTIONS[name]}\n\n{about}\n\n{text.strip()}\n"
@@ -49,11 +54,13 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SECTIONS))
     names = parser.parse_args().names or list(SECTIONS)
     if set(names) - set(SECTIONS):
-        parser.error(f"no such benchmark: {', '.join(sorted(set(names) - set(SECTIONS)))}; there are {', '.join(SECTIONS)}")
+        parser.error(f"no such benchmark: {', '.join(sorted(set(names) - set(SECTIONS)))}; "
+                     f"there are {', '.join(SECTIONS)}")
     page = HERE / "README.md"
     for name in names:
         print(f"{name} ...", flush=True)
-        text = subprocess.run([sys.executable, HERE / f"{name}.py"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        text = subprocess.run([sys.executable, HERE / f"{name}.py"], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
         print(text, flush=True)
         old = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page.read_text(), flags=re.S | re.M))
         new = {title: section(n, text) if n == name else f"## {title}\n\n{old[title].strip()}\n"

@@ -3,9 +3,9 @@
     python benchmarks/side_by_side.py                # all settings, a table
     python benchmarks/side_by_side.py --train images  # one training in this process: prints its seconds a step
 
-A share is what two trainings would have if they divided two cores without loss: twice the fastest time alone for what uses both cores, and
-the fastest time alone for points, for which a second core is no help. Each training is a process of its own, as `genlab train` would be;
-seconds are those of the loop, without the start.
+A share is what two trainings would have if they divided two cores without loss: twice the fastest time alone for what
+uses both cores, and the fastest time alone for points, for which a second core is no help. Each training is a process
+of its own, as `genlab train` would be; seconds are those of the loop, without the start.
 `genlab` sets one thread for points and GOMP_SPINCOUNT=1000 for everything (genlab/cli.py, `share_the_cores`).
 """
 
@@ -48,7 +48,8 @@ def train(what: str) -> float:  # seconds a step
         data = load_images("shapes", "train", n=2_000)
         few = data.take(slice(0, 100))
         splits = dict(train=data, validation=few, test=few)
-        recipe = VAERecipe(VAEConfig(), splits) if what == "images" else TarFlowRecipe(TarFlowConfig(n_labels=0), splits)
+        recipe = (VAERecipe(VAEConfig(), splits) if what == "images"
+                  else TarFlowRecipe(TarFlowConfig(n_labels=0), splits))
     recipe.picture = lambda model, seed: None
     recipe.finish = lambda model, seed: None
     steps = STEPS[what]
@@ -74,7 +75,8 @@ def main() -> None:
         print(train(args.train))
         return
     for what in STEPS:
-        print(f"\n| {what} | alone, ms a step | beside another | beside another, in shares |\n|---|---|---|---|", flush=True)
+        print(f"\n| {what} | alone, ms a step | beside another | "
+              "beside another, in shares |\n|---|---|---|---|", flush=True)
         rounds = {name: [] for name in SETTINGS}
         for _ in range(ROUNDS):  # all settings in turns, so that a busy moment meets each of them
             for name, env in SETTINGS.items():

@@ -1,10 +1,10 @@
 """TarFlow's three ways back side by side, and what a training step's memory is: python benchmarks/tarflow.py [--quick]
 
-Grey images of 28x28 in patches of 4 (49 tokens) and of 2 (196 tokens); width 64, 4 blocks of 2 layers, classes, Gaussian noise of .1.
-As Jacobi's rounds depend on the weights, each model is trained for a while first (Fashion-MNIST where it is, else noise-free shapes,
-made grey). Plain: the whole network over all tokens for each token; "prefix": over the tokens that are there, the best one can do
-without a cache. Median of rounds in turns, one process; the plain ways are timed on few rounds. Memory: peak resident memory of a
-process of its own, above what it had before its first step.
+Grey images of 28x28 in patches of 4 (49 tokens) and of 2 (196 tokens); width 64, 4 blocks of 2 layers, classes,
+Gaussian noise of .1. As Jacobi's rounds depend on the weights, each model is trained for a while first (Fashion-MNIST
+where it is, else noise-free shapes, made grey). Plain: the whole network over all tokens for each token; "prefix": over
+the tokens that are there, the best one can do without a cache. Median of rounds in turns, one process; the plain ways
+are timed on few rounds. Memory: peak resident memory of a process of its own, above what it had before its first step.
 """
 
 import argparse
@@ -67,26 +67,33 @@ def sampling(patch: int, steps: int, batch: int, rounds: int, slow: int) -> None
     flow = trained(patch, steps)
     z, context = torch.randn(batch, *flow.shape), flow.context(torch.arange(batch) % 10)
     row = 28 // patch
-    fast = {"cached": dict(way="cached"), "Jacobi": dict(way="jacobi"), f"Gauss-Seidel-Jacobi, pieces of {row}": dict(way="jacobi", piece=row)}
+    fast = {"cached": dict(way="cached"),
+            "Jacobi": dict(way="jacobi"),
+            f"Gauss-Seidel-Jacobi, pieces of {row}": dict(way="jacobi", piece=row)}
     ways = {name: lambda way=way: flow.undo(z, context, **way) for name, way in fast.items()}
-    slows = {"plain": lambda: flow.undo(z, context, way="plain"), "plain, prefix only": lambda: prefix_way(flow, z, context)}
+    slows = {"plain": lambda: flow.undo(z, context, way="plain"),
+             "plain, prefix only": lambda: prefix_way(flow, z, context)}
     reference, errors = flow.undo(z, context), {}
     for name, f in ways.items():
         errors[name] = float((f() - reference).abs().max())
     times = [{name: seconds(f) for name, f in (ways | (slows if i < slow else {})).items()} for i in range(rounds)]
-    print(f"\n| {batch} samples of {flow.shape[0]} tokens, median of {rounds} rounds ({slow} of plain) | ms | times cached (range) | differs by |")
+    print(f"\n| {batch} samples of {flow.shape[0]} tokens, median of {rounds} rounds ({slow} of plain) | "
+          "ms | times cached (range) | differs by |")
     print("|---|---|---|---|")
     for name in ways | slows:
         ms = sorted(1e3 * t[name] for t in times if name in t)
         ratio = sorted(t[name] / t["cached"] for t in times if name in t)
-        print(f"| {name} | {ms[len(ms) // 2]:.0f} | {ratio[len(ratio) // 2]:.2f} ({ratio[0]:.2f} to {ratio[-1]:.2f}) | {errors.get(name, 0.0):.0e} |")
-    print(f"\nAfter {steps} steps of training, Jacobi took {rounds_of(flow, z, context)} rounds (last block first) of at most {flow.shape[0] - 1}.")
+        print(f"| {name} | {ms[len(ms) // 2]:.0f} | {ratio[len(ratio) // 2]:.2f} "
+              f"({ratio[0]:.2f} to {ratio[-1]:.2f}) | {errors.get(name, 0.0):.0e} |")
+    print(f"\nAfter {steps} steps of training, Jacobi took {rounds_of(flow, z, context)} "
+          f"rounds (last block first) of at most {flow.shape[0] - 1}.")
 
 
 def one_step(patch: int, blocks: int, recompute: bool) -> None:
     "In a process of its own: memory above that before the first step, and the time of a later one."
     torch.manual_seed(0)
-    flow, y = TarFlow((1, 28, 28), patch=patch, **(SIZE | dict(blocks=blocks, recompute=recompute))), torch.arange(64) % 10
+    flow = TarFlow((1, 28, 28), patch=patch, **(SIZE | dict(blocks=blocks, recompute=recompute)))
+    y = torch.arange(64) % 10
     x = 2 * torch.rand(64, 1, 28, 28) - 1
 
     def step():

@@ -1,8 +1,8 @@
 """How the cost of part 4 grows: python benchmarks/vq_cost.py [--quick]
 
-Time of a quantiser's step (forward, backward, moving average; D = 64) against the number of codes K and of vectors N, and of
-cached and uncached sampling by the prior (width 128, 4 blocks) against the number of tokens and of maps in a batch. Median of 5
-runs each, one process. Draws vq_cost.png beside this file, and prints the table behind it.
+Time of a quantiser's step (forward, backward, moving average; D = 64) against the number of codes K and of vectors N,
+and of cached and uncached sampling by the prior (width 128, 4 blocks) against the number of tokens and of maps in a
+batch. Median of 5 runs each, one process. Draws vq_cost.png beside this file, and prints the table behind it.
 """
 
 import argparse
@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="1 run each, the small half of the sizes")
     quick = parser.parse_args().quick
     keep_memory()
-    codes, vectors, tokens, batches = (128, 512, 2_048, 8_192), (2_048, 8_192, 32_768, 131_072), (16, 49, 100, 196), (4, 16, 64, 256)
+    codes, vectors = (128, 512, 2_048, 8_192), (2_048, 8_192, 32_768, 131_072)
+    tokens, batches = (16, 49, 100, 196), (4, 16, 64, 256)
     panels = [
         ("codes K", f"quantiser, {N:,} vectors", codes, {"step": lambda k: make("genlab", N, k, 64)}),
         ("vectors N", f"quantiser, {K} codes", vectors, {"step": lambda n: make("genlab", n, K, 64)}),
@@ -57,8 +58,10 @@ def main() -> None:
             times = {size: cost_of(way(size), 1 if quick else 5) for size in sizes[:2 if quick else None]}
             ax.loglog(list(times), [1e3 * t for t in times.values()], "o-", label=name)
             for size, t in times.items():
-                print(f"| {title}, {name} | {size:,} {xlabel} | {1e3 * t:.1f} | {t / times[sizes[0]]:.1f} |", flush=True)
-        ax.plot(list(times), [1e3 * times[sizes[0]] * s / sizes[0] for s in times], ":", color="0.6", label="in proportion")
+                print(f"| {title}, {name} | {size:,} {xlabel} | {1e3 * t:.1f} | {t / times[sizes[0]]:.1f} |",
+                      flush=True)
+        ax.plot(list(times), [1e3 * times[sizes[0]] * s / sizes[0] for s in times], ":",
+                color="0.6", label="in proportion")
         ax.set(xlabel=xlabel, ylabel="milliseconds", title=title)
         ax.legend(fontsize=7)
     if not quick:

@@ -1,11 +1,13 @@
-"""VQ-VAE and prior end to end, side by side in one run: python benchmarks/vq_quality.py [--seconds 60] [--seeds 3] [--quick]
+"""VQ-VAE and prior end to end, side by side in one run:
+python benchmarks/vq_quality.py [--seconds 60] [--seeds 3] [--quick]
 
-Real Fashion-MNIST; so many seconds for the training steps of the VQ-VAE, and as many for those of the prior, on the same threads.
-Ours: the recipes of chapters 41 and 42 with their defaults, as many steps as fit. The peer: pythae's VQVAE with its residual
-networks for MNIST (16 numbers per code, 512 codes), Adam 1e-3, batches of 128, then its PixelCNN sampler as it comes (batches of
-128, Adam 1e-3). FID: 5000 samples, and all reconstructions, against the test images, the course's small classifier as extractor.
-nats of words: what the codes of a test image cost together; theirs are 16 codes per image, ours 49. Bits per dimension: what the codes cost and what
-they leave (Gaussian, the variance that is left on training images, uniform dequantisation). Prints one table.
+Real Fashion-MNIST; so many seconds for the training steps of the VQ-VAE, and as many for those of the prior, on the
+same threads. Ours: the recipes of chapters 41 and 42 with their defaults, as many steps as fit. The peer: pythae's
+VQVAE with its residual networks for MNIST (16 numbers per code, 512 codes), Adam 1e-3, batches of 128, then its
+PixelCNN sampler as it comes (batches of 128, Adam 1e-3). FID: 5000 samples, and all reconstructions, against the test
+images, the course's small classifier as extractor. nats of words: what the codes of a test image cost together; theirs
+are 16 codes per image, ours 49. Bits per dimension: what the codes cost and what they leave (Gaussian, the variance
+that is left on training images, uniform dequantisation). Prints one table.
 """
 
 import contextlib
@@ -32,16 +34,19 @@ from genlab.vq.vqvae import VQVAEConfig, VQVAERecipe
 N = 5_000
 
 
-def judge(test, samples, back, code_nats: float, per_image: int, variance: float) -> dict:  # samples uint8, back: float in [-1, 1]
+# samples uint8, back: float in [-1, 1]
+def judge(test, samples, back, code_nats: float, per_image: int, variance: float) -> dict:
     extractor, real, made = load_extractor("fashion_mnist"), FeatureStats(), FeatureStats()
     x = to_float(test.x)
     for i in range(0, len(x), 500):
         real.update(extractor.features(x[i:i + 500]))
         made.update(extractor.features(to_float(to_uint8(back[i:i + 500]))))
     squares = (x - back).square().flatten(1)
-    pixels = (0.5 * (squares + (2 / 255) ** 2 / 12) / variance + 0.5 * math.log(2 * math.pi * variance)).sum(dim=1).mean().item()
+    pixels = (0.5 * (squares + (2 / 255) ** 2 / 12) / variance
+              + 0.5 * math.log(2 * math.pi * variance)).sum(dim=1).mean().item()
     fid = evaluate_images(test, samples)["fid"]
-    return dict(fid=fid["value"], floor=fid["floor"], rfid=frechet_distance(real, made), mse=squares.mean().item() / 4, nats=code_nats * per_image,
+    return dict(fid=fid["value"], floor=fid["floor"], rfid=frechet_distance(real, made),
+                mse=squares.mean().item() / 4, nats=code_nats * per_image,
                 bits=bits_per_dim(code_nats * per_image + pixels, 784, scale=127.5))
 
 
@@ -60,9 +65,11 @@ def timed_fit(make, data, seconds: float, batch: int, seed: int):
 
 def ours(splits, seconds: float, seed: int) -> tuple[str, dict]:
     few = {**splits, "validation": splits["validation"].take(slice(0, 500))}
-    vqvae, steps, spent = timed_fit(lambda n: VQVAERecipe(VQVAEConfig(steps=n), few), splits["train"], seconds, 128, seed)
+    vqvae, steps, spent = timed_fit(lambda n: VQVAERecipe(VQVAEConfig(steps=n), few),
+                                    splits["train"], seconds, 128, seed)
     codes = encode_all(vqvae, few)
-    prior, more, longer = timed_fit(lambda n: TokenPriorRecipe(TokenPriorConfig(steps=n), codes), codes["train"], seconds, 64, seed)
+    prior, more, longer = timed_fit(lambda n: TokenPriorRecipe(TokenPriorConfig(steps=n), codes),
+                                    codes["train"], seconds, 64, seed)
     samples = to_uint8(generate(prior, vqvae, N, seed=seed))
     test = splits["test"]
     back = torch.cat([vqvae.reconstruct(to_float(x)) for x in test.x.split(500)])
@@ -74,9 +81,11 @@ def train_peer(model, x, seconds: float, seed: int) -> int:
     "Their trainer until the time is over; steps."
     clock = Clock(seconds)
     with tempfile.TemporaryDirectory() as folder:
-        config = BaseTrainerConfig(output_dir=folder, num_epochs=10_000, per_device_train_batch_size=128, learning_rate=1e-3, no_cuda=True, seed=seed)
+        config = BaseTrainerConfig(output_dir=folder, num_epochs=10_000, per_device_train_batch_size=128,
+                                   learning_rate=1e-3, no_cuda=True, seed=seed)
         with contextlib.suppress(OutOfTime):
-            BaseTrainer(model, train_dataset=BaseDataset(x, torch.zeros(len(x))), training_config=config, callbacks=[clock]).train()
+            BaseTrainer(model, train_dataset=BaseDataset(x, torch.zeros(len(x))),
+                        training_config=config, callbacks=[clock]).train()
     model.eval()
     return clock.steps
 
@@ -90,9 +99,11 @@ def peers(splits, seconds: float, seed: int) -> tuple[str, dict]:
     x, test = splits["train"].x.float() / 255, splits["test"].x.float() / 255
     config = PeerConfig(input_dim=(1, 28, 28), latent_dim=16, num_embeddings=512)
     with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink), contextlib.redirect_stdout(sink):
-        model = PeerVQVAE(config, encoder=Encoder_ResNet_VQVAE_MNIST(config), decoder=Decoder_ResNet_VQVAE_MNIST(config))
+        model = PeerVQVAE(config, encoder=Encoder_ResNet_VQVAE_MNIST(config),
+                          decoder=Decoder_ResNet_VQVAE_MNIST(config))
         steps = train_peer(model, x, seconds, seed)
-        codes, test_codes = (pieces(lambda x: model({"data": x}).quantized_indices, images).float() for images in (x, test))
+        codes, test_codes = (pieces(lambda x: model({"data": x}).quantized_indices, images).float()
+                             for images in (x, test))
         sampler = PixelCNNSampler(model)
         more = train_peer(sampler.pixelcnn_model, codes, seconds, seed)  # what sampler.fit does, with a clock
         sampler.is_fitted = True
@@ -102,18 +113,19 @@ def peers(splits, seconds: float, seed: int) -> tuple[str, dict]:
         logits = pieces(lambda c: sampler.pixelcnn_model({"data": c}).out, test_codes)
     nats = F.cross_entropy(logits, test_codes.long()).item()
     variance = (to_float(splits["train"].x[:10_000]) - few).square().mean().item()
-    return f"pythae ({steps} steps, {more} steps)", judge(splits["test"], samples, back, nats, test_codes[0].numel(), variance)
+    return f"pythae ({steps} steps, {more} steps)", judge(splits["test"], samples, back, nats,
+                                                          test_codes[0].numel(), variance)
 
 
 def main() -> None:
     seconds, seeds, splits = options(__doc__)
-    print(f"| {seconds:.0f} s for the VQ-VAE, {seconds:.0f} s for the prior | seed | FID of samples (floor) | FID of reconstructions | MSE "
-          "| nats of words | bits/dim |\n|---|---|---|---|---|---|---|")
+    print(f"| {seconds:.0f} s for the VQ-VAE, {seconds:.0f} s for the prior | seed | FID of samples (floor) "
+          "| FID of reconstructions | MSE | nats of words | bits/dim |\n|---|---|---|---|---|---|---|")
     for seed in range(seeds):
         for way in (ours, peers):
             name, r = way(splits, seconds, seed)
-            print(f"| {name} | {seed} | {r['fid']:.2f} ({r['floor']:.2f}) | {r['rfid']:.2f} | {r['mse']:.4f} | {r['nats']:.1f} "
-                  f"| {r['bits']:.3f} |", flush=True)
+            print(f"| {name} | {seed} | {r['fid']:.2f} ({r['floor']:.2f}) | {r['rfid']:.2f} | {r['mse']:.4f} "
+                  f"| {r['nats']:.1f} | {r['bits']:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

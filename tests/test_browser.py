@@ -30,11 +30,15 @@ def lab(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    env = {**os.environ, "GENLAB_BUDGET": "smoke", "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    env = {**os.environ, "GENLAB_BUDGET": "smoke",
+           "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+           "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
     env.pop("MPLBACKEND", None)
     with open(tmp_path / "lab.log", "w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-                                   "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path / 'nbs'}", "--LabApp.expose_app_in_browser=True"],
+        server = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser",
+                                   "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+                                   "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path / 'nbs'}",
+                                   "--LabApp.expose_app_in_browser=True"],
                                   stdout=log, stderr=log, env=env)
     try:
         for _ in range(120):
@@ -55,7 +59,8 @@ def test_a_chapter_in_a_browser(chapter, lab, tmp_path):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"])
+        browser = p.chromium.launch(executable_path=CHROMIUM,
+                                    args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"])
         page = browser.new_page(viewport=dict(width=1400, height=1000))
         page.goto(f"{lab}/doc/tree/{chapter}.ipynb?token=t")
         page.wait_for_function(f"{KERNEL} === 'idle'", timeout=90_000)
@@ -63,13 +68,15 @@ def test_a_chapter_in_a_browser(chapter, lab, tmp_path):
         page.wait_for_function(f"({RAN})() > 30 && {KERNEL} === 'idle'", timeout=240_000)
         assert page.evaluate(ERRORS) == []
         page.evaluate(SHOW_SLIDER)  # JupyterLab draws cells when they come into view
-        handle, picture = (page.locator(f".widget-interact {part}").first for part in (".noUi-handle", ".jp-OutputArea-output img"))
+        handle, picture = (page.locator(f".widget-interact {part}").first
+                           for part in (".noUi-handle", ".jp-OutputArea-output img"))
         handle.scroll_into_view_if_needed(timeout=60_000)
         before = picture.get_attribute("src")
         handle.focus()
         for _ in range(5):
             page.keyboard.press("ArrowRight")
-        page.wait_for_function("src => { const img = document.querySelector('.widget-interact .jp-OutputArea-output img');"
+        page.wait_for_function("src => { "
+                               "const img = document.querySelector('.widget-interact .jp-OutputArea-output img');"
                                " return img && img.src !== src; }", arg=before, timeout=60_000)
         page.screenshot(path=tmp_path / "slider.png")
         assert page.evaluate(ERRORS) == []

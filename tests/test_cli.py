@@ -22,7 +22,8 @@ SMALL = ["--budget", "smoke", "--epochs", "6", "--components", "16"]
 
 
 def genlab(*args, cwd, check=True):
-    done = subprocess.run([sys.executable, "-m", "genlab.cli", *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "genlab.cli", *map(str, args)], cwd=cwd,
+                          capture_output=True, text=True, timeout=300)
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -74,12 +75,14 @@ def test_evaluating_again_cures_a_damaged_metrics_file(work):
 
 def test_run_folder_is_whole(work):
     run = work / "runs/whole"
-    assert {p.name for p in run.iterdir()} >= {"config.yaml", "log.csv", "samples", "state", "model.safetensors", "metrics.json", "loss.png"}
+    assert {p.name for p in run.iterdir()} >= {"config.yaml", "log.csv", "samples",
+                                               "state", "model.safetensors", "metrics.json", "loss.png"}
     metrics = json.loads((run / "metrics.json").read_text())
     for key in ("swd", "on_glyph", "c2st", "nearest_train"):
         row = metrics[key]
         assert row["interval"][0] <= row["value"] <= row["interval"][1] and row["n"] >= 5000
-    assert metrics["seconds"] > 0 and 50 < metrics["peak_memory_mb"] < 20_000 and metrics["seed"] == 0 and metrics["budget"] == "smoke"
+    assert metrics["seconds"] > 0 and 50 < metrics["peak_memory_mb"] < 20_000 \
+        and metrics["seed"] == 0 and metrics["budget"] == "smoke"
     assert metrics["versions"]["torch"]
     assert len((run / "log.csv").read_text().splitlines()) == 1 + 100  # rows of 3 steps, 300 in all
     with Image.open(run / "samples/training.gif") as film:
@@ -107,7 +110,8 @@ def test_evaluate_gives_the_same_metrics(work):
 def test_the_same_seed_gives_the_same_run_and_config_repeats_it(work):
     genlab("train", "pi-vae", "--config", "runs/whole/config.yaml", "--out", "runs/again", cwd=work)
     assert_same_run(work / "runs/whole", work / "runs/again")
-    genlab("train", "pi-vae", "--config", "runs/whole/config.yaml", "--seed", 1, "--epochs", 1, "--out", "runs/other", cwd=work)
+    genlab("train", "pi-vae", "--config", "runs/whole/config.yaml", "--seed", 1, "--epochs", 1,
+           "--out", "runs/other", cwd=work)
     settings = yaml.safe_load((work / "runs/other/config.yaml").read_text())
     assert settings["seed"] == 1 and settings["config"]["epochs"] == 1 and settings["config"]["components"] == 16
     assert any(not np.array_equal(x, weights(work / "runs/other")[k]) for k, x in weights(work / "runs/whole").items())
@@ -116,8 +120,8 @@ def test_the_same_seed_gives_the_same_run_and_config_repeats_it(work):
 def interrupted(work, name, how, after) -> None:
     "Start a run, wait until `after(run)` holds, send a signal."
     run = work / "runs" / name
-    process = subprocess.Popen([sys.executable, "-m", "genlab.cli", "train", "pi-vae", *SMALL, "--out", f"runs/{name}"], cwd=work,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "genlab.cli", "train", "pi-vae", *SMALL, "--out", f"runs/{name}"],
+                               cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for _ in range(6000):
         if after(run) or process.poll() is not None:
             break
@@ -246,7 +250,8 @@ def test_transformer_trains_from_a_users_folder(work):
     from genlab.points.colored_pi import draw_pi, save_pi
 
     save_pi(work / "quiz", *draw_pi(600, seed=3))
-    genlab("train", "pi-transformer-vae", "--budget", "smoke", "--epochs", 2, "--components", 8, "--data", "quiz", "--out", "runs/quiz", cwd=work)
+    genlab("train", "pi-transformer-vae", "--budget", "smoke", "--epochs", 2,
+           "--components", 8, "--data", "quiz", "--out", "runs/quiz", cwd=work)
     assert "every fifth held back" in json.loads((work / "runs/quiz/metrics.json").read_text())["data"]
     genlab("train", "pi-transformer-vae", "--config", "runs/quiz/config.yaml", "--out", "runs/quiz2", cwd=work)
     assert_same_run(work / "runs/quiz", work / "runs/quiz2")
@@ -264,11 +269,13 @@ def test_read_only_parent_is_a_sentence(work, refused):
 def test_looks_average_and_device_are_options(work):
     genlab("train", "pi-vae", *SMALL, "--pictures", 3, "--ema", 0.5, "--device", "cpu", "--out", "runs/few", cwd=work)
     few = work / "runs/few"
-    assert [p.stem for p in sorted((few / "samples").glob("step_*"))] == ["step_0000003", "step_0000102", "step_0000201", "step_0000300"]
+    assert [p.stem for p in sorted((few / "samples").glob("step_*"))] == ["step_0000003", "step_0000102",
+                                                                          "step_0000201", "step_0000300"]
     settings = yaml.safe_load((few / "config.yaml").read_text())
     assert (settings["pictures"], settings["ema"], settings["device"]) == (3, 0.5, "cpu")
     assert (few / "log.csv").read_text() == (work / "runs/whole/log.csv").read_text(), "the same training"
-    assert any(not np.array_equal(v, weights(work / "runs/whole")[name]) for name, v in weights(few).items()), "another average of it"
+    assert any(not np.array_equal(v, weights(work / "runs/whole")[name])
+               for name, v in weights(few).items()), "another average of it"
     assert json.loads((few / "metrics.json").read_text())["device"] == "cpu"
 
 

@@ -84,7 +84,8 @@ def test_c2st_agrees_with_sklearns_classifier(pi):
     y = to_points(*draw_pi(1500, seed=8))
     data = np.concatenate([x, y])
     shuffle = np.random.default_rng(0).permutation(3000)
-    twin = cross_val_score(MLPClassifier((64, 64), max_iter=40, random_state=0), ((data - data.mean(0)) / data.std(0))[shuffle],
+    twin = cross_val_score(MLPClassifier((64, 64), max_iter=40, random_state=0),
+                           ((data - data.mean(0)) / data.std(0))[shuffle],
                            (np.arange(3000) >= 1500)[shuffle], cv=5).mean()
     assert c2st(x, y) == pytest.approx(twin, abs=0.04)
     assert c2st(x, y) > 0.55
@@ -97,7 +98,8 @@ def test_c2st_of_one_distribution_is_a_half():
 
 
 def test_mixture_density_is_scipys_and_sampling_matches():
-    gm = fit_mixture(torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=1), 4, torch.Generator().manual_seed(1))
+    gm = fit_mixture(torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=1),
+                     4, torch.Generator().manual_seed(1))
     x = torch.randn(20, 3)
     twin = sum(w * multivariate_normal(m, tril @ tril.T).pdf(x.double().numpy())
                for w, m, tril in zip(gm.weights.numpy(), gm.means.numpy(), gm.scale_tril.double().numpy(), strict=True))
@@ -108,12 +110,14 @@ def test_mixture_density_is_scipys_and_sampling_matches():
 
 def test_mixture_fits_as_well_as_sklearns(pi):
     ours = fit_mixture(pi.points, 32, torch.Generator().manual_seed(0)).log_prob(pi.points).mean().item()
-    twin = SklearnMixture(32, random_state=0, reg_covar=1e-6, init_params="k-means++", max_iter=100).fit(pi.points.double().numpy())
+    twin = SklearnMixture(32, random_state=0, reg_covar=1e-6, init_params="k-means++",
+                          max_iter=100).fit(pi.points.double().numpy())
     assert ours == pytest.approx(twin.score(pi.points.double().numpy()), abs=0.06)
 
 
 def test_em_never_lowers_the_likelihood(pi):
-    values = [fit_mixture(pi.points, 16, torch.Generator().manual_seed(0), steps=s, tolerance=0).log_prob(pi.points).mean().item()
+    values = [fit_mixture(pi.points, 16, torch.Generator().manual_seed(0),
+                          steps=s, tolerance=0).log_prob(pi.points).mean().item()
               for s in (1, 2, 4, 8, 16)]
     assert all(a < b + 1e-4 for a, b in zip(values, values[1:], strict=False))
 

@@ -23,7 +23,8 @@ from genlab.lab.layers import ConvDecoder, ConvEncoder, idle_parameters
 from genlab.vae.autoencoder import AutoEncoder, CodeDensity, principal_components
 from genlab.vae.vae import PIXELS, VAE, GaussianPixels, LogisticPixels, elbo_and_bits
 
-SMALL = ["--budget", "smoke", "--latent-dim", "3", "--widths", "8", "16", "--steps", "12", "--batch-size", "32", "--components", "2"]
+SMALL = ["--budget", "smoke", "--latent-dim", "3", "--widths", "8", "16",
+         "--steps", "12", "--batch-size", "32", "--components", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,8 @@ def test_a_level_has_the_mass_of_a_logistic(mean, log_scale, level):
     elif level == 255:
         exact = distribution.logsf(low)
     else:  # the smaller tail, where differences keep their digits
-        exact = np.log(distribution.sf(low) - distribution.sf(high) if mean < low else distribution.cdf(high) - distribution.cdf(low))
+        exact = np.log(distribution.sf(low) - distribution.sf(high)
+                       if mean < low else distribution.cdf(high) - distribution.cdf(low))
     if math.isfinite(exact) and exact > -200:
         assert ours == pytest.approx(exact, abs=2e-2, rel=2e-3)
     else:
@@ -61,8 +63,10 @@ def test_gaussian_pixels_in_another_way(images):
     x = images[torch.arange(20)][0]
     out = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     rmse = (x - out).square().mean().sqrt()
-    torch.testing.assert_close(GaussianPixels()(x, out), Normal(out, rmse).log_prob(x).flatten(1).sum(1), rtol=1e-4, atol=1e-2)
-    torch.testing.assert_close(GaussianPixels("unit")(x, out), Normal(out, 1.0).log_prob(x).flatten(1).sum(1), rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(GaussianPixels()(x, out), Normal(out, rmse).log_prob(x).flatten(1).sum(1),
+                               rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(GaussianPixels("unit")(x, out), Normal(out, 1.0).log_prob(x).flatten(1).sum(1),
+                               rtol=1e-4, atol=1e-2)
     fixed = GaussianPixels().eval()
     fixed.fixed.fill_(math.log(0.7))
     torch.testing.assert_close(fixed(x, out), Normal(out, 0.7).log_prob(x).flatten(1).sum(1), rtol=1e-4, atol=1e-2)
@@ -89,7 +93,8 @@ def test_nothing_depends_on_the_size_of_the_batch(images):
         model.eval()
         if isinstance(model, VAE):
             model.terms = lambda x, m=model: (-m.pixels(x, m.decode_all(m.encode(x)[0])), torch.ones(len(x), 4))
-        torch.testing.assert_close(model.loss(x)["loss"], model.loss(torch.cat([x, x, x]))["loss"], rtol=1e-5, atol=1e-3)
+        torch.testing.assert_close(model.loss(x)["loss"], model.loss(torch.cat([x, x, x]))["loss"],
+                                   rtol=1e-5, atol=1e-3)
 
 
 def test_the_bound_grows_with_k_and_its_first_is_the_elbo(images):
@@ -109,7 +114,8 @@ def test_bits_of_a_gaussian_that_knows_the_data():
     model.decode_all = lambda z: torch.zeros(len(z), *data.shape)
     model.eval().pixels.fixed.fill_(0.0)
     x = to_float(data.x).double()
-    by_hand = (0.5 * math.log(2 * math.pi) + 0.5 * (x.square().mean() + (2 / 255) ** 2 / 12)) / math.log(2) + math.log2(127.5)
+    by_hand = (0.5 * math.log(2 * math.pi)
+               + 0.5 * (x.square().mean() + (2 / 255) ** 2 / 12)) / math.log(2) + math.log2(127.5)
     assert elbo_and_bits(model, data)["bits_per_dim"]["value"] == pytest.approx(by_hand.item(), abs=1e-3)
 
 
@@ -133,7 +139,8 @@ def test_density_of_long_codes_keeps_means_and_spreads():
     torch.testing.assert_close(drawn.std(0), z.std(0), atol=0.05, rtol=0.06)
 
 
-@pytest.mark.parametrize("shape,widths,patch", [((1, 28, 28), (8, 16), 2), ((3, 32, 32), (8, 12, 16), 1), ((3, 64, 48), (4, 8, 8), 4)])
+@pytest.mark.parametrize("shape,widths,patch", [((1, 28, 28), (8, 16), 2), ((3, 32, 32), (8, 12, 16), 1),
+                                                ((3, 64, 48), (4, 8, 8), 4)])
 def test_decoder_mirrors_encoder(shape, widths, patch):
     encoder, decoder = ConvEncoder(shape, widths, patch), ConvDecoder(shape, widths, patch)
     h = encoder(torch.randn(2, *shape))
@@ -142,7 +149,8 @@ def test_decoder_mirrors_encoder(shape, widths, patch):
         ConvEncoder((shape[0], shape[1] + 1, shape[2]), widths, max(2, patch))
 
 
-@pytest.mark.parametrize("make", [lambda: AutoEncoder((1, 28, 28), 3, (8,)), lambda: VAE((3, 32, 32), 3, (8, 16), pixels="logistic")])
+@pytest.mark.parametrize("make", [lambda: AutoEncoder((1, 28, 28), 3, (8,)),
+                                  lambda: VAE((3, 32, 32), 3, (8, 16), pixels="logistic")])
 def test_saved_and_read_back(tmp_path, make):
     torch.manual_seed(0)
     model = make()
@@ -155,7 +163,8 @@ def test_saved_and_read_back(tmp_path, make):
 
 def genlab(*args, cwd, data, check=True):
     env = {**os.environ, "GENLAB_DATA": str(data), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", "genlab.cli", *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "genlab.cli", *map(str, args)], cwd=cwd, env=env,
+                          capture_output=True, text=True, timeout=300)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -174,14 +183,16 @@ def test_a_run_on_images_is_whole(work):
         assert names >= {"config.yaml", "log.csv", "samples", "state", "model.safetensors", "metrics.json", "loss.png"}
         metrics = json.loads((work / model / "metrics.json").read_text())
         for name in ("fid", "kid", "precision", "recall"):
-            assert metrics[name]["n"] == 200 and "fashion_mnist" in metrics[name]["extractor"] and "floor" in metrics[name]
+            assert metrics[name]["n"] == 200 and "fashion_mnist" in metrics[name]["extractor"] \
+                and "floor" in metrics[name]
         assert metrics["ssim"]["n"] == metrics["mse"]["n"] == 400 and metrics["data"] == "fashion_mnist"
         assert ("bits_per_dim" in metrics and "elbo" in metrics) == (model == "vae")
 
 
 def test_sampling_needs_no_data_and_repeats(work, tmp_path):
     for out in ("a.npy", "b.npy", "page.png"):
-        genlab("sample", work / "vae", "-n", 20, "--seed", 3, "--out", tmp_path / out, cwd=tmp_path, data=tmp_path / "nothing")
+        genlab("sample", work / "vae", "-n", 20, "--seed", 3, "--out", tmp_path / out,
+               cwd=tmp_path, data=tmp_path / "nothing")
     a, b = np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy")
     assert a.shape == (20, 1, 28, 28) and a.dtype == np.uint8 and np.array_equal(a, b)
     assert Image.open(tmp_path / "page.png").mode == "RGB"
@@ -199,7 +210,8 @@ def test_refusals_on_images(work, few_images, monkeypatch, capsys):
     monkeypatch.setenv("GENLAB_DATA", str(few_images))
     shutil.copytree(work / "vae", work / "bare", dirs_exist_ok=True)
     text = (work / "bare" / "config.yaml").read_text()
-    (work / "bare" / "config.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith(("shape", "- "))) + "\n")
+    (work / "bare" / "config.yaml").write_text("\n".join(line for line in text.splitlines()
+                                                         if not line.startswith(("shape", "- "))) + "\n")
     for args, said in [
         (("train", "vae", *SMALL, "--widths", "8", "8", "8", "8"), "multiple of 16"),
         (("train", "vae", *SMALL, "--widths", "0"), "at least 1"),
@@ -219,7 +231,8 @@ def test_refusals_on_images(work, few_images, monkeypatch, capsys):
 
 
 def test_every_data_set_by_the_same_code(tmp_path, few_images):
-    genlab("train", "ae", *SMALL, "--steps", "3", "--data", "shapes", "--size", "16", "--out", "small", cwd=tmp_path, data=few_images)
+    genlab("train", "ae", *SMALL, "--steps", "3", "--data", "shapes", "--size", "16",
+           "--out", "small", cwd=tmp_path, data=few_images)
     metrics = json.loads((tmp_path / "small" / "metrics.json").read_text())
     assert metrics["data"] == "shapes" and "shapes" in metrics["fid"]["extractor"]
 

@@ -1,4 +1,5 @@
-"Metrics of images against their twins in other libraries, in closed-form situations, and the shipped classifiers against their records."
+"""Metrics of images against their twins in other libraries and in closed-form situations;
+the shipped classifiers against their records."""
 
 import json
 import math
@@ -97,9 +98,11 @@ def test_ssim_is_torchmetrics_with_reflection_and_scikit_images_without(n, chann
     a, b = images(n, channels, size, seed)
     theirs = tmf.structural_similarity_index_measure(unit(b), unit(a), data_range=1.0, reduction="none")
     torch.testing.assert_close(ssim(a, b), theirs.reshape(n), atol=1e-4, rtol=0)
-    arrays = [(p.double().permute(1, 2, 0).numpy(), q.double().permute(1, 2, 0).numpy()) for p, q in zip(unit(a), unit(b), strict=True)]
+    arrays = [(p.double().permute(1, 2, 0).numpy(), q.double().permute(1, 2, 0).numpy())
+              for p, q in zip(unit(a), unit(b), strict=True)]
     how = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, channel_axis=2)
-    torch.testing.assert_close(ssim(a, b, "valid").double(), torch.tensor([skimage_ssim(p, q, **how) for p, q in arrays]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(ssim(a, b, "valid").double(),
+                               torch.tensor([skimage_ssim(p, q, **how) for p, q in arrays]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size,scales", [(28, 2), (32, 2), (64, 3), (96, 4), (180, 5)])
@@ -114,7 +117,8 @@ def test_ms_ssim_is_torchmetrics(size, scales):
 
 
 def test_five_scales_have_the_papers_weights():
-    torch.testing.assert_close(ms_ssim_weights(176), torch.tensor([0.0448, 0.2856, 0.3001, 0.2363, 0.1333]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(ms_ssim_weights(176), torch.tensor([0.0448, 0.2856, 0.3001, 0.2363, 0.1333]),
+                               atol=1e-4, rtol=0)
 
 
 def test_ms_ssim_valid_is_the_product_of_its_parts():
@@ -122,10 +126,12 @@ def test_ms_ssim_valid_is_the_product_of_its_parts():
     parts = []
     for x, y in ((a, b), (F.avg_pool2d(a, 2), F.avg_pool2d(b, 2))):
         how = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0)
-        parts.append([skimage_ssim(p[0].double().numpy(), q[0].double().numpy(), **how) for p, q in zip(unit(x), unit(y), strict=True)])
+        parts.append([skimage_ssim(p[0].double().numpy(), q[0].double().numpy(), **how)
+                      for p, q in zip(unit(x), unit(y), strict=True)])
     w = ms_ssim_weights(28)
     ours = ms_ssim(a, b, "valid")
-    # at the first scale luminance is close to 1 but left out, so the product with full SSIM is a lower bound, and a close one
+    # at the first scale luminance is close to 1 but left out, so the product with full SSIM is a lower bound,
+    # and a close one
     bound = torch.tensor(parts[0]).clamp(min=0) ** w[0] * torch.tensor(parts[1]).clamp(min=0) ** w[1]
     assert (ours >= bound - 1e-6).all() and (ours <= bound + 0.1).all()
 
@@ -155,7 +161,8 @@ def test_pixel_errors_are_torchs():
 def test_gaussian_kl_is_torchs():
     mu, logvar = torch.randn(2, 5, 7, generator=generator())
     q = torch.distributions.Normal(mu, (0.5 * logvar).exp())
-    torch.testing.assert_close(gaussian_kl(mu, logvar), torch.distributions.kl_divergence(q, torch.distributions.Normal(0, 1)).sum(dim=1))
+    torch.testing.assert_close(gaussian_kl(mu, logvar),
+                               torch.distributions.kl_divergence(q, torch.distributions.Normal(0, 1)).sum(dim=1))
 
 
 @pytest.mark.parametrize("low,high,scale", [(-1, 1, 128), (0, 1, 256), (0, 256, 1)])
@@ -189,7 +196,9 @@ def stats(f):
 
 def gaussian(mean, var):
     s = FeatureStats()
-    s.n, s.mean, s.scatter = 2, torch.tensor(mean, dtype=torch.float64), torch.diag(torch.tensor(var, dtype=torch.float64))
+    s.n = 2
+    s.mean = torch.tensor(mean, dtype=torch.float64)
+    s.scatter = torch.diag(torch.tensor(var, dtype=torch.float64))
     return s
 
 
@@ -241,7 +250,8 @@ def test_the_floor_of_fid(n, expected, spread):
 
 
 @settings(max_examples=30, deadline=None)
-@given(sizes=st.lists(st.integers(0, 40), min_size=2, max_size=6).filter(lambda s: sum(s) >= 2), split=st.integers(0, 6), seed=st.integers(0, 99))
+@given(sizes=st.lists(st.integers(0, 40), min_size=2, max_size=6).filter(lambda s: sum(s) >= 2),
+       split=st.integers(0, 6), seed=st.integers(0, 99))
 def test_streamed_and_merged_statistics_are_those_of_all_at_once(sizes, split, seed):
     f = 100 + features(sum(sizes), 5, seed)
     parts = f.split(sizes)
@@ -278,8 +288,8 @@ def test_statistics_say_what_they_need():
 
 def torch_fidelity_kid(fa, fb, subsets=1, size=None):
     return tf_kid.kid_features_to_metric(
-        fa.double(), fb.double(), kid_subsets=subsets, kid_subset_size=size or len(fa), kid_kernel="poly", kid_kernel_poly_degree=3,
-        kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1, rng_seed=0, verbose=False)
+        fa.double(), fb.double(), kid_subsets=subsets, kid_subset_size=size or len(fa), kid_kernel="poly",
+        kid_kernel_poly_degree=3, kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1, rng_seed=0, verbose=False)
 
 
 @pytest.mark.parametrize("n,d", [(50, 8), (300, 64), (1_203, 16)])
@@ -342,7 +352,8 @@ def brute_force(real, fake, k):
     r_real, r_fake = ([radius(s, i) for i in range(len(s))] for s in (real, fake))
     inside = [[distance(f, r) <= r_real[i] for i, r in enumerate(real)] for f in fake]
     recall = np.mean([any(distance(r, f) <= r_fake[j] for j, f in enumerate(fake)) for r in real])
-    return np.mean([any(row) for row in inside]), recall, np.sum(inside) / (k * len(fake)), np.mean(np.any(inside, axis=0))
+    return (np.mean([any(row) for row in inside]), recall, np.sum(inside) / (k * len(fake)),
+            np.mean(np.any(inside, axis=0)))
 
 
 @settings(max_examples=10, deadline=None)
@@ -357,7 +368,8 @@ def test_manifolds_by_brute_force(n, m, d, k, seed):
 @pytest.mark.parametrize("n,m,d", [(500, 500, 16), (1_500, 1_100, 8)])
 def test_precision_and_recall_are_torch_fidelitys(n, m, d):
     real, fake = features(n, d, 1), features(m, d, 2, shift=0.1)
-    assert precision_recall(real, fake) == pytest.approx(tf_prc.calculate_precision_recall_full(fake.double(), real.double(), 3), abs=1e-6)
+    assert precision_recall(real, fake) == pytest.approx(
+        tf_prc.calculate_precision_recall_full(fake.double(), real.double(), 3), abs=1e-6)
 
 
 def test_one_distribution_and_a_dropped_mode():
@@ -366,7 +378,8 @@ def test_one_distribution_and_a_dropped_mode():
 
     real, same, dropped = clouds(1_200, 4, 1), clouds(1_200, 4, 2), clouds(1_200, 2, 3)
     (p, r), (d, c) = precision_recall(real, same), density_coverage(real, same)
-    assert p > 0.85 and r > 0.85 and d == pytest.approx(1, abs=0.1) and c == pytest.approx(1 - 0.5**5, abs=0.03)  # Naeem et al., section 3.3
+    # Naeem et al., section 3.3
+    assert p > 0.85 and r > 0.85 and d == pytest.approx(1, abs=0.1) and c == pytest.approx(1 - 0.5**5, abs=0.03)
     (p2, r2), (d2, c2) = precision_recall(real, dropped), density_coverage(real, dropped)
     assert p2 == pytest.approx(p, abs=0.05) and 0.4 < r2 < 0.5 and d2 > 0.85 and 0.4 < c2 < 0.52
     assert precision_recall(real, real) == (1, 1)
@@ -408,7 +421,8 @@ def test_features_of_any_size_and_of_one_number_of_channels(size):
     x = torch.rand(3, 1, size, size, generator=generator()) * 2 - 1
     assert eye.features(x).shape == (3, eye.dim) and not eye.features(x).requires_grad
     torch.testing.assert_close(eye.probabilities(x).sum(dim=1), torch.ones(3))
-    torch.testing.assert_close(torch.cat([eye.features(x[:1]), eye.features(x[1:])]), eye.features(x), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(torch.cat([eye.features(x[:1]), eye.features(x[1:])]),
+                               eye.features(x), atol=1e-5, rtol=1e-4)
     for wrong in (x.expand(-1, 3, -1, -1), x[0], to_uint8(x)):
         with pytest.raises(UserError, match="genlab-fashion_mnist-64 reads float images"):
             eye.features(wrong)
@@ -434,10 +448,12 @@ def test_train_save_load(tmp_path, monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
     eye = load_extractor(path)
     record = json.loads(path.with_suffix(".json").read_text())
-    assert eye.name == "genlab-mnist-64" and record["accuracy"] == {"validation": 1.0, "test": 1.0} and record["steps"] == 36
+    assert eye.name == "genlab-mnist-64" \
+        and record["accuracy"] == {"validation": 1.0, "test": 1.0} and record["steps"] == 36
     again = fit_classifier(ImageSet(x, y, ("dark", "bright"), "mnist", "train"), epochs=3, batch_size=50)
     for name, value in again.half().state_dict().items():  # weights are stored in half precision
-        torch.testing.assert_close(eye.net.state_dict()[name], value.to(eye.net.state_dict()[name].dtype), rtol=0, atol=0)
+        torch.testing.assert_close(eye.net.state_dict()[name], value.to(eye.net.state_dict()[name].dtype),
+                                   rtol=0, atol=0)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="are no classifier"):
         load_extractor(path)
@@ -456,7 +472,8 @@ def test_attributes_can_be_trained():
 
 
 def test_the_command_says_what_it_wants():
-    out = subprocess.run([sys.executable, "-m", "genlab.lab.metrics", "--help"], capture_output=True, text=True, check=True)
+    out = subprocess.run([sys.executable, "-m", "genlab.lab.metrics", "--help"],
+                         capture_output=True, text=True, check=True)
     assert "--data" in out.stdout and "--out" in out.stdout
 
 
@@ -489,11 +506,14 @@ def test_inception_from_a_local_file_is_pytorch_fids(inception_file, monkeypatch
     from pytorch_fid import inception
 
     eye = inception_extractor(inception_file)
-    x = torch.rand(2, 3, 32, 32, generator=generator()) * torch.tensor([2.0, 0.4])[:, None, None, None] - 1  # a bright and a dark image
+    # a bright and a dark image
+    x = torch.rand(2, 3, 32, 32, generator=generator()) * torch.tensor([2.0, 0.4])[:, None, None, None] - 1
     ours = eye.features(x)
-    monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *a, **k: torch.load(inception_file, weights_only=True))
+    monkeypatch.setattr(inception, "load_state_dict_from_url",
+                        lambda *a, **k: torch.load(inception_file, weights_only=True))
     with torch.no_grad():
-        theirs = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()((x + 1) / 2)[0][:, :, 0, 0]
+        theirs = inception.InceptionV3(
+            [inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()((x + 1) / 2)[0][:, :, 0, 0]
     assert ours.shape == (2, 2048) and eye.name == "pytorch-fid-inception-2048"
     assert (ours[0] - ours[1]).abs().mean() > 0.01, "features that ignore the image would be equal too"
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -511,7 +531,8 @@ def test_missing_inception_weights_are_one_sentence_with_the_path(tmp_path, monk
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     where = str(tmp_path / "hub" / "checkpoints" / "pt_inception-2015-12-05-6726825d.pth")
-    for ask in (inception_extractor, lambda: load_extractor("cifar10"), lambda: inception_extractor(tmp_path / "nothing.pth")):
+    for ask in (inception_extractor, lambda: load_extractor("cifar10"),
+                lambda: inception_extractor(tmp_path / "nothing.pth")):
         with pytest.raises(UserError) as e:
             ask()
         assert where in str(e.value) and "\n" not in str(e.value)
@@ -578,7 +599,8 @@ def test_evaluate_images_is_its_parts(fashion):
         assert (out["precision"][key], out["recall"][key]) == pytest.approx(precision_recall(ref, f), abs=4e-3)
         assert (out["density"][key], out["coverage"][key]) == pytest.approx(density_coverage(ref, f), abs=4e-3)
         assert out["inception_score"][key] == pytest.approx(inception_score(eye.classify(f)), rel=1e-4)
-    assert all(r["n"] == 600 and r["extractor"] == "genlab-fashion_mnist-64" and set(r) == {"value", "floor", "n", "extractor"} for r in out.values())
+    assert all(r["n"] == 600 and r["extractor"] == "genlab-fashion_mnist-64"
+               and set(r) == {"value", "floor", "n", "extractor"} for r in out.values())
     assert json.loads(json.dumps(out)) == out
     assert evaluate_images(fashion, fake, seed=3) == out
 
@@ -601,7 +623,8 @@ def test_faults_move_what_they_should(fashion):
     for bad in (n, d):
         assert bad["fid"]["value"] > 5 * base["fid"]["floor"] and bad["kid"]["value"] > 10 * abs(base["kid"]["floor"])
     assert n["precision"]["value"] < base["precision"]["value"] - 0.1
-    assert d["precision"]["value"] > base["precision"]["value"] - 0.1 and d["recall"]["value"] < base["recall"]["value"] - 0.25
+    assert d["precision"]["value"] > base["precision"]["value"] - 0.1 \
+        and d["recall"]["value"] < base["recall"]["value"] - 0.25
 
 
 def test_evaluate_images_says_what_is_wrong(fashion):
@@ -628,7 +651,8 @@ def test_negative_control_unpaired_ssim_does_not_judge(fashion):
     assert max(scores) - min(scores) < 0.02 and max(scores) < 0.5
     black = torch.full_like(x, -1.0)
     assert ssim(black, x).mean() > max(scores) + 0.01
-    assert evaluate_images(fashion, to_uint8(black))["fid"]["value"] > 20 * evaluate_images(fashion, to_uint8(shuffled[0]))["fid"]["value"]
+    assert evaluate_images(fashion, to_uint8(black))["fid"]["value"] \
+        > 20 * evaluate_images(fashion, to_uint8(shuffled[0]))["fid"]["value"]
 
 
 def test_reference_features_are_kept_by_content(tmp_path, monkeypatch):

@@ -80,7 +80,8 @@ def linear_gaussian(points) -> tuple[PointVAE, torch.Tensor]:
 def test_elbo_is_log_p_where_the_posterior_is_exact(points):
     m, exact = linear_gaussian(points[:200])
     torch.manual_seed(0)
-    torch.testing.assert_close(iwae(m, points[:200], k=1), exact, atol=1e-4, rtol=1e-4)  # the weights are constant: no noise at all
+    # the weights are constant: no noise at all
+    torch.testing.assert_close(iwae(m, points[:200], k=1), exact, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(iwae(m, points[:200], k=5), exact, atol=1e-4, rtol=1e-4)
     elbo = -torch.stack([m.loss(points[:200])["loss"] for _ in range(400)]).mean()
     torch.testing.assert_close(elbo, exact.mean(), atol=0.02, rtol=0)
@@ -159,7 +160,8 @@ def test_samples_have_the_models_own_moments(model):
     samples = model.sample(20_000, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         decoded = model.decode(torch.randn(20_000, 4, generator=torch.Generator().manual_seed(1)))
-    torch.testing.assert_close(samples.var(dim=0), decoded.var(dim=0) + model.sigma().detach() ** 2, rtol=0.1, atol=1e-4)
+    torch.testing.assert_close(samples.var(dim=0), decoded.var(dim=0) + model.sigma().detach() ** 2,
+                               rtol=0.1, atol=1e-4)
     again = model.sample(20_000, generator=torch.Generator().manual_seed(0))
     assert torch.equal(samples, again)
 
@@ -188,7 +190,8 @@ def test_a_fresh_prior_is_standard_normal():
     torch.testing.assert_close(m.prior.log_prob(z), log_normal(z))
 
 
-@pytest.mark.parametrize("recipe_class,config_class", [(PointVAERecipe, PointVAEConfig), (TransformerPointVAERecipe, TransformerPointVAEConfig)])
+@pytest.mark.parametrize("recipe_class,config_class",
+                         [(PointVAERecipe, PointVAEConfig), (TransformerPointVAERecipe, TransformerPointVAEConfig)])
 def test_recipes_learn_and_round_trip(recipe_class, config_class, tmp_path):
     from genlab.lab.training import fit
     from genlab.workshop.runs import load_weights, save_weights
@@ -230,7 +233,8 @@ def test_attention_maps_are_those_of_the_forward_pass():
     for layer in m.encoder.transformer.layers:
         layer.self_attn.register_forward_pre_hook(lambda mod, args: seen.append(args[0].detach()))
     m.encoder.train()(x)
-    want = [layer.self_attn(h, h, h, average_attn_weights=False)[1] for layer, h in zip(m.encoder.transformer.layers, seen, strict=False)]
+    want = [layer.self_attn(h, h, h, average_attn_weights=False)[1]
+            for layer, h in zip(m.encoder.transformer.layers, seen, strict=False)]
     torch.testing.assert_close(attention_maps(m.encoder, x), torch.stack(want), atol=1e-5, rtol=1e-4)
 
 
@@ -264,4 +268,5 @@ def test_negative_control_one_cloud_one_token(points):
     m.loss(points[None, :1_000], beta=0.5)["loss"].backward()
     for part in (m.encoder, m.decoder):
         attention_gradient = part[2].self_attn.in_proj_weight.grad
-        assert attention_gradient[:256].abs().max() < 1e-6 < attention_gradient[256:].abs().max()  # no question, no key, only values
+        # no question, no key, only values
+        assert attention_gradient[:256].abs().max() < 1e-6 < attention_gradient[256:].abs().max()

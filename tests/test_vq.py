@@ -1,4 +1,4 @@
-"Part 4 beside its twins: other libraries' quantisers, PyTorch's own transformer, known distributions, runs that are cut."
+"Part 4 beside its twins: other libraries' quantisers, PyTorch's transformer, known distributions, runs that are cut."
 
 import copy
 import subprocess
@@ -82,7 +82,8 @@ def twin(k: int, d: int, **options):
     "The other library's quantiser and ours with the same codes and the same counts (one code's share of 300 vectors)."
     ours = VectorQuantizer(k, d, start="uniform", restart=False, decay=0.9)
     nn.init.normal_(ours.codebook)
-    theirs = peers.VectorQuantize(dim=d, codebook_size=k, decay=0.9, commitment_weight=1.0, threshold_ema_dead_code=0, eps=1e-12, **options)
+    theirs = peers.VectorQuantize(dim=d, codebook_size=k, decay=0.9, commitment_weight=1.0,
+                                  threshold_ema_dead_code=0, eps=1e-12, **options)
     book = theirs._codebook
     book.embed.data.copy_(ours.codebook[None])
     book.embed_avg.data.copy_(ours.codebook[None] * 300 / k)
@@ -138,7 +139,8 @@ def test_every_quantizer_gives_gradients_and_comes_back(kind):
     layer = QUANTIZERS[kind](12, 6, (4, 3)).train()
     h = torch.randn(2, 6, 4, 5, requires_grad=True)
     out = layer(h)
-    assert out.z.shape == h.shape and out.index.shape == (2, 4, 5) and 0 <= out.index.min() and out.index.max() < layer.n_codes
+    assert out.z.shape == h.shape and out.index.shape == (2, 4, 5) \
+        and 0 <= out.index.min() and out.index.max() < layer.n_codes
     (out.z.square().sum() + sum(out.losses.values())).backward()
     assert h.grad.isfinite().all() and h.grad.abs().sum() > 0
     layer.update()
@@ -225,7 +227,8 @@ def test_shapes_and_parts_of_the_loss(form, shape):
     model = VQVAE(shape, n_codes=16, dim=8, widths=(8, 16), form=form, quantizer="gradient")
     x = torch.rand(2, *shape) * 2 - 1
     parts = model.loss(x)
-    assert list(parts)[0] == "loss" and parts["loss"].item() == pytest.approx(sum(v.item() for k, v in parts.items() if k != "loss"), rel=1e-5)
+    assert list(parts)[0] == "loss" \
+        and parts["loss"].item() == pytest.approx(sum(v.item() for k, v in parts.items() if k != "loss"), rel=1e-5)
     assert model.encode(x).shape == (2, *model.map_shape) and model.reconstruct(x).shape == x.shape
     assert model.sample(3, generator=generator()).shape == (3, *shape)
 
@@ -245,11 +248,13 @@ def test_saving_and_loading_gives_the_same_images(kind, tmp_path):
 def test_evaluation_says_what_it_costs(trained):
     recipe, model = trained
     values = recipe.evaluate(model.cpu(), 0)
-    assert {"fid", "mse", "ssim", "reconstruction_fid", "bits_per_dim", "word_nats", "usage", "perplexity"} <= values.keys()
+    assert {"fid", "mse", "ssim", "reconstruction_fid", "bits_per_dim", "word_nats",
+            "usage", "perplexity"} <= values.keys()
     assert values["usage"]["value"] == pytest.approx(usage(code_counts(model, recipe.splits["test"].x)))
     x = recipe.splits["test"][torch.arange(100)][0]
     back, u = model.reconstruct(x), (torch.rand(400, 100, 1, 28, 28, generator=generator()) - 0.5) * 2 / 255
-    by_chance = 392 * (model.error.log() + np.log(2 * np.pi)) + (x + u - back).square().flatten(2).sum(dim=2).mean(dim=0) / (2 * model.error)
+    by_chance = (392 * (model.error.log() + np.log(2 * np.pi))
+                 + (x + u - back).square().flatten(2).sum(dim=2).mean(dim=0) / (2 * model.error))
     torch.testing.assert_close(model.pixel_nats(x), by_chance.detach(), rtol=1e-3, atol=0.1)
 
 
@@ -287,7 +292,8 @@ def test_logits_are_those_of_pytorchs_transformer():
         for a, b in ((mine.norm1, other.norm1), (mine.norm2, other.norm2), (mine.out, other.self_attn.out_proj),
                      (mine.mlp[0], other.linear1), (mine.mlp[2], other.linear2)):
             b.load_state_dict(a.state_dict())
-        other.self_attn.in_proj_weight.data, other.self_attn.in_proj_bias.data = mine.qkv.weight.data, mine.qkv.bias.data
+        other.self_attn.in_proj_weight.data = mine.qkv.weight.data
+        other.self_attn.in_proj_bias.data = mine.qkv.bias.data
     index, y = torch.randint(11, (6, 12)), torch.randint(5, (6,))
     c = ours.condition(y, 6)
     x = torch.cat([c[:, None], ours.word(index[:, :-1])], dim=1) + (ours.row + ours.column).reshape(12, 24)
@@ -298,7 +304,8 @@ def test_logits_are_those_of_pytorchs_transformer():
     torch.testing.assert_close(loss, by_hand, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("knobs", [{}, dict(guidance=3.0), dict(temperature=0.7, top_k=5), dict(top_p=0.6, guidance=0.0)])
+@pytest.mark.parametrize("knobs", [{}, dict(guidance=3.0), dict(temperature=0.7, top_k=5),
+                                   dict(top_p=0.6, guidance=0.0)])
 def test_the_cache_changes_nothing(knobs):
     torch.manual_seed(0)
     model = TokenPrior(11, (3, 4), n_labels=5, d_model=24, depth=2).eval()
@@ -336,7 +343,8 @@ def test_guidance_is_a_step_along_the_difference_of_logits(monkeypatch):
     monkeypatch.setattr(prior_module, "filter_logits", lambda *args: seen.append(args[0]) or filter_logits(*args))
     model.sample(1, torch.tensor([1]), guidance=2.5)
     with torch.no_grad():
-        with_label, without = (model.logits(torch.zeros(1, 1, dtype=torch.int64), model.condition(y, 1))[:, 0] for y in (torch.tensor([1]), None))
+        with_label, without = (model.logits(torch.zeros(1, 1, dtype=torch.int64), model.condition(y, 1))[:, 0]
+                               for y in (torch.tensor([1]), None))
     torch.testing.assert_close(seen[0], without + 2.5 * (with_label - without))
 
 
@@ -426,7 +434,8 @@ def test_parallel_decoding_fixes_tokens_once(monkeypatch):
     torch.manual_seed(0)
     model = MaskedPrior(9, (4, 4), n_labels=2, d_model=16, depth=1).eval()
     seen, logits = [], MaskedPrior.logits
-    monkeypatch.setattr(MaskedPrior, "logits", lambda self, index, c: seen.append(index.clone()) or logits(self, index, c))
+    monkeypatch.setattr(MaskedPrior, "logits",
+                        lambda self, index, c: seen.append(index.clone()) or logits(self, index, c))
     final = model.sample(6, steps=8, generator=generator()).flatten(1)
     hidden = [(index == 9).sum(dim=1).tolist() for index in seen]
     assert hidden[0] == [16] * 6 and all(len(set(row)) == 1 for row in hidden), "the same number in each map"
@@ -445,9 +454,11 @@ def test_a_prior_refuses_another_vqvae(splits, trained):
     model, progress = fit(recipe, codes["train"], steps=30, batch_size=32)
     assert progress.log[-1]["loss"] < progress.log[0]["loss"]
     values = recipe.evaluate(model.cpu(), 0)
-    assert {"fid", "nats_per_word", "unigram", "bigram", "bits_per_dim", "label_agreement"} <= values.keys() and "mse" not in values
+    assert {"fid", "nats_per_word", "unigram", "bigram", "bits_per_dim", "label_agreement"} <= values.keys() \
+        and "mse" not in values
     images = generate(model, vqvae, 3, torch.tensor([0, 1, 2]), seed=0)
-    assert images.shape == (3, 1, 28, 28) and torch.equal(images, generate(model, vqvae, 3, torch.tensor([0, 1, 2]), seed=0))
+    assert images.shape == (3, 1, 28, 28) \
+        and torch.equal(images, generate(model, vqvae, 3, torch.tensor([0, 1, 2]), seed=0))
     other = copy.deepcopy(vqvae)
     other.decoder[-2].weight.data.view(-1)[0] += 1e-6
     with pytest.raises(UserError, match="another VQ-VAE"):
@@ -467,7 +478,8 @@ def test_classes_of_attention_see_no_future():
     embedded = model.word(index[:, :-1]).detach().requires_grad_()
     x = torch.cat([c[:, None], embedded], dim=1) + model.positions()
     for t in range(6):
-        grad = torch.autograd.grad(model.to_logits(x, True)[0, t].sum(), embedded, retain_graph=True)[0][0].abs().sum(dim=1)
+        grad = torch.autograd.grad(model.to_logits(x, True)[0, t].sum(),
+                                   embedded, retain_graph=True)[0][0].abs().sum(dim=1)
         assert (grad[:t] > 0).all() and (grad[t:] == 0).all()
 
 
@@ -482,7 +494,9 @@ def test_a_first_token_never_trained_is_another_distribution():
         opt.zero_grad()
         model(index, torch.zeros(256, dtype=torch.int64))["loss"].backward()
         opt.step()
-    right, wrong = (F.softmax(model.eval().logits(index[:1].flatten(1), model.condition(torch.tensor([y]), 1))[0, 0], dim=0) for y in (0, 1))
+    right, wrong = (F.softmax(model.eval().logits(index[:1].flatten(1),
+                                                  model.condition(torch.tensor([y]), 1))[0, 0], dim=0)
+                    for y in (0, 1))
     assert right[:2].sum() > 0.98 and wrong[:2].sum() < right[:2].sum() - 0.01
 
 
@@ -506,5 +520,6 @@ def test_the_commitment_counts_a_quarter():
     model, x = VQVAE((1, 8, 8), n_codes=8, dim=4, widths=(8,)).eval(), torch.rand(3, 1, 8, 8) * 2 - 1
     with torch.no_grad():
         parts, out = model.loss(x), model.quantizer(model.to_codes(model.encoder(x)))
-    torch.testing.assert_close(parts["commitment"], 0.25 * 0.5 * 64 * out.losses["commitment"])  # half of the pixels, as in the likelihood
+    # half of the pixels, as in the likelihood
+    torch.testing.assert_close(parts["commitment"], 0.25 * 0.5 * 64 * out.losses["commitment"])
     assert parts["commitment"] > 0

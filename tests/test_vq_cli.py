@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from processes import assert_refused, rows, train
 
-WORDS = ["--budget", "smoke", "--steps", "40", "--batch-size", "32", "--n-codes", "32", "--dim", "8", "--widths", "8", "16"]
+WORDS = ["--budget", "smoke", "--steps", "40", "--batch-size", "32",
+         "--n-codes", "32", "--dim", "8", "--widths", "8", "16"]
 WRITER = ["--budget", "smoke", "--steps", "40", "--batch-size", "32", "--d-model", "16", "--depth", "1"]
 
 
@@ -69,12 +70,14 @@ def test_another_vqvae_is_refused_by_samples_and_by_resuming(work, few_images, g
     config.write_text(config.read_text().replace(str(work / "words"), str(work / "others")))
     for args in (["sample", "moved", "--out", tmp_path / "x.png"], ["evaluate", "moved"]):
         code, out = genlab(*args)
-        assert code == 2 and ("codes of another VQ-VAE" if args[0] == "sample" else "not the one that this prior was trained on") in out
+        assert code == 2 and ("codes of another VQ-VAE" if args[0] == "sample"
+                              else "not the one that this prior was trained on") in out
     shutil.rmtree(work / "moved")
 
 
 @pytest.mark.parametrize("model,settings", [("vqvae", WORDS)] + [
-    (prior, ["--vqvae", "words", *WRITER, "--dropout", "0", "--label-dropout", "0"]) for prior in ("prior", "masked-prior")])
+    (prior, ["--vqvae", "words", *WRITER, "--dropout", "0", "--label-dropout", "0"])
+    for prior in ("prior", "masked-prior")])
 def test_two_processes_are_one(work, few_images, model, settings):
     for name, processes, extra in (("shards", 1, ["--accumulate", "2"]), ("two", 2, [])):
         done = train(work, few_images, model, *settings, *extra, "--out", f"{model}_{name}", processes=processes)

@@ -63,9 +63,11 @@ def bce(
     a: Tensor,  # originals, (B, C, H, W) in [-1, 1]
     b: Tensor,  # reconstructions in [-1, 1], read as probabilities (b + 1) / 2
 ) -> Tensor:    # nats per number, (B,)
-    "Binary cross-entropy of each pair. Its minimum is the entropy of the grey levels, not 0; logarithms are cut at -100, as in PyTorch."
+    "Binary cross-entropy of each pair. Its minimum is the entropy of the grey levels, not 0; logs are cut at -100."
     _check_pair(a, b)
-    a, log = (a + 1) / 2, lambda p: p.log().clamp(min=-100)
+    a = (a + 1) / 2
+    # cut as in PyTorch
+    log = lambda p: p.log().clamp(min=-100)  # noqa: E731
     return -(a * log((b + 1) / 2) + (1 - a) * log((1 - b) / 2)).flatten(1).mean(dim=1)
 
 
@@ -87,9 +89,10 @@ def _blur(x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C, H - 10, W - 10)
     return _windows(x.shape[2], x) @ x @ _windows(x.shape[3], x).T
 
 
-def _ssim_maps(a: Tensor, b: Tensor, padding: str) -> tuple[Tensor, Tensor]:  # similarity, contrast; (B, C, H', W') each
+def _ssim_maps(a: Tensor, b: Tensor, padding: str) -> tuple[Tensor, Tensor]:  # similarity, contrast: (B, C, H', W')
     "Both factors' product, and the second alone, at each window (Wang et al. 2004, equation 13)."
-    a, b, c1, c2 = (a + 1) / 2, (b + 1) / 2, 0.01**2, 0.03**2
+    a, b = (a + 1) / 2, (b + 1) / 2
+    c1, c2 = 0.01**2, 0.03**2
     if padding == "reflect":
         a, b = (F.pad(x, (_WINDOW // 2,) * 4, mode="reflect") for x in (a, b))
     mu_a, mu_b, squares, product = _blur(torch.cat([a, b, a * a + b * b, a * b])).split(len(a))
@@ -104,13 +107,14 @@ def _check_windows(a: Tensor, b: Tensor, padding: str) -> None:
     if padding not in ("reflect", "valid"):
         raise UserError(f'padding={padding!r} is unknown. Choose "reflect" or "valid".')
     if min(a.shape[2:]) < _WINDOW:
-        raise UserError(f"SSIM looks through windows of {_WINDOW} pixels, but the images have {a.shape[2]}x{a.shape[3]}. Use larger images, or MSE.")
+        raise UserError(f"SSIM looks through windows of {_WINDOW} pixels, "
+                        f"but the images have {a.shape[2]}x{a.shape[3]}. Use larger images, or MSE.")
 
 
 def ssim(
     a: Tensor,                 # images, (B, C, H, W) in [-1, 1]
     b: Tensor,                 # their partners
-    padding: str = "reflect",  # "reflect": a window at every pixel (torchmetrics); "valid": whole windows only (the paper, scikit-image)
+    padding: str = "reflect",  # "reflect": at every pixel (torchmetrics); "valid": whole windows (paper, scikit-image)
 ) -> Tensor:                   # 1 for equal images, (B,)
     "Structural similarity of each pair (Wang et al. 2004). Says nothing about images that are no pair."
     _check_windows(a, b, padding)
@@ -134,7 +138,9 @@ def ms_ssim(
 ) -> Tensor:                   # from 0 to 1, (B,)
     "Multi-scale structural similarity of each pair (Wang et al. 2003). Says nothing about images that are no pair."
     _check_windows(a, b, padding)
-    weights, edge, value = ms_ssim_weights(min(a.shape[2:])), _WINDOW // 2, 1
+    weights = ms_ssim_weights(min(a.shape[2:]))
+    edge = _WINDOW // 2
+    value = 1
     for s, w in enumerate(weights.tolist()):
         similarity, contrast = _ssim_maps(a, b, padding)
         if padding == "reflect":
@@ -159,14 +165,21 @@ class SmallClassifier(nn.Module):
 
     def __init__(self, channels: int = 1, n_labels: int = 10, dim: int = 64, width: int = 32, stride: int = 2):
         super().__init__()
-        self.config, w = dict(channels=channels, n_labels=n_labels, dim=dim, width=width, stride=stride), width
+        self.config = dict(channels=channels, n_labels=n_labels, dim=dim, width=width, stride=stride)
+        w = width
 
         def conv(n_in, n_out, kernel, stride=1):
-            return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(n_out), nn.ReLU())
+            return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
+                                 nn.BatchNorm2d(n_out), nn.ReLU())
 
         self.trunk = nn.Sequential(
-            conv(channels, w, 2 * stride + 1, stride), conv(w, 2 * w, 3, stride=2), conv(2 * w, 2 * w, 3), conv(2 * w, 3 * w, 3),
-            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12 * w, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU())
+            conv(channels, w, 2 * stride + 1, stride),
+            conv(w, 2 * w, 3, stride=2),
+            conv(2 * w, 2 * w, 3),
+            conv(2 * w, 3 * w, 3),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(),  # (B, 3 * w * 2 * 2)
+            nn.Linear(12 * w, dim, bias=False),
+            nn.BatchNorm1d(dim), nn.ReLU())
         self.head = nn.Linear(dim, n_labels)
 
     def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) in [-1, 1] -> (B, dim)
@@ -211,7 +224,8 @@ def fit_classifier(
         torch.manual_seed(seed)
         net = SmallClassifier(data.shape[0], data.n_labels, stride=2 if data.shape[1] < 48 else 4)
         steps = epochs * (len(data) // batch_size)
-        net, _ = fit(ClassifierRecipe(net, mirror), data, steps=steps, batch_size=batch_size, seed=seed, device=data.device.type)
+        net, _ = fit(ClassifierRecipe(net, mirror), data, steps=steps, batch_size=batch_size, seed=seed,
+                     device=data.device.type)
     return net
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #859f5feb
@@ -241,9 +255,10 @@ def train_classifier(
     net = fit_classifier(data, epochs, batch_size, seed, mirror).half().float()  # rounded as it is stored, then judged
     scores = {split: round(accuracy(net, load_images(name, split)), 4) for split in ("validation", "test")}
     record = dict(
-        name=f"genlab-{data.name}-{net.config['dim']}", data=data.name, train_images=len(data), size=list(data.shape), epochs=epochs,
-        batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, mirror=mirror, accuracy=scores, attributes=data.y.dtype == torch.bool,
-        labels=list(data.names), config=net.config, versions={package: version(package) for package in ("genlab", "torch")})
+        name=f"genlab-{data.name}-{net.config['dim']}", data=data.name, train_images=len(data), size=list(data.shape),
+        epochs=epochs, batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, mirror=mirror,
+        accuracy=scores, attributes=data.y.dtype == torch.bool, labels=list(data.names), config=net.config,
+        versions={package: version(package) for package in ("genlab", "torch")})
     out.mkdir(parents=True, exist_ok=True)
     save_weights(out / f"{data.name}.safetensors", net.half())
     (out / f"{data.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -274,9 +289,9 @@ class Extractor:
     def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) in [-1, 1] -> (B, dim)
         "Features of a batch."
         if x.dim() != 4 or x.shape[1] not in self.channels or not x.is_floating_point():
-            raise UserError(
-                f"{self.name} reads float images (B, C, H, W) in [-1, 1] with C = {' or '.join(map(str, self.channels))}, "
-                f"but got {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}. Use the extractor of this data set, or convert the images.")
+            raise UserError(f"{self.name} reads float images (B, C, H, W) in [-1, 1] with C = "
+                            f"{' or '.join(map(str, self.channels))}, but got {str(x.dtype).removeprefix('torch.')} "
+                            f"{tuple(x.shape)}. Use the extractor of this data set, or convert the images.")
         return self.net.features(x)
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #d7514637
@@ -305,7 +320,9 @@ class _Inception(nn.Module):
 
     def __init__(self, net: nn.Module, weight: Tensor):
         super().__init__()
-        self.net, self.head = net, nn.Linear(weight.shape[1], weight.shape[0], bias=False)  # without bias, as the score's authors do
+        self.net = net
+        # without bias, as the score's authors do
+        self.head = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         self.head.weight.data = weight
 
     def features(self, x: Tensor) -> Tensor:
@@ -324,26 +341,29 @@ def _inception_state(path: str | Path | None, url: str) -> dict:
     except (OSError, RuntimeError) as e:
         raise UserError(f"Inception's weights could not be had from {where} ({e}): put the file from {url} at {usual}, "
                         "or pass its path, or use the small classifier of your data set.") from None
-    except (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError):  # what a file of something else can cause
+    # what a file of something else can cause
+    except (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError):
         raise UserError(f"{where} is not a file of PyTorch weights. Download it again from {url}.") from None
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #197633a8
 def inception_extractor(
-    path: str | Path | None = None,  # a local copy of pytorch-fid's weights; by default its usual place, downloaded if missing
+    path: str | Path | None = None,  # a copy of pytorch-fid's weights; by default its usual place, else a download
 ) -> Extractor:
-    "Inception-v3 as FID's authors used it (2048 features), by pytorch-fid. Trained on photographs: far from clothes and digits."
+    "Inception-v3 as FID's authors used it (2048 features, pytorch-fid). Trained on photographs, not clothes or digits."
     try:
         from pytorch_fid import inception
     except ImportError:
-        raise UserError("Inception needs the package pytorch-fid, which is not installed. Run `pip install pytorch-fid`.") from None
-    state, loader = _inception_state(path, inception.FID_WEIGHTS_URL), inception.load_state_dict_from_url
+        raise UserError("Inception needs the package pytorch-fid, which is not installed. "
+                        "Run `pip install pytorch-fid`.") from None
+    state = _inception_state(path, inception.FID_WEIGHTS_URL)
+    loader = inception.load_state_dict_from_url
     inception.load_state_dict_from_url = lambda *args, **kwargs: state  # its constructor would download
     try:
         net = inception.InceptionV3()
         return Extractor(_Inception(net, state["fc.weight"]), "pytorch-fid-inception-2048", 2048, (1, 3))
     except (RuntimeError, KeyError, TypeError, AttributeError) as e:
-        raise UserError(f"{path or 'The weights file'} does not fit pytorch-fid's Inception ({str(e).splitlines()[0]}). "
-                        f"Use the file from {inception.FID_WEIGHTS_URL}.") from None
+        raise UserError(f"{path or 'The weights file'} does not fit pytorch-fid's Inception "
+                        f"({str(e).splitlines()[0]}). Use the file from {inception.FID_WEIGHTS_URL}.") from None
     finally:
         inception.load_state_dict_from_url = loader
 
@@ -361,16 +381,19 @@ def load_extractor(
         try:
             return inception_extractor()
         except UserError as e:
-            raise UserError(f"No classifier ships for {name}; train one with `python -m genlab.lab.metrics --data {name}` "
+            raise UserError(f"No classifier ships for {name}; train one with "
+                            f"`python -m genlab.lab.metrics --data {name}` "
                             f"and use load_extractor('{name}.safetensors'). {e}") from None
     try:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         net = SmallClassifier(**record["config"])
         net.load_state_dict(load_file(path))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as e:
-        raise UserError(f"{path} and the .json beside it are no classifier ({type(e).__name__}: {str(e).splitlines()[0]}). "
+        raise UserError(f"{path} and the .json beside it are no classifier "
+                        f"({type(e).__name__}: {str(e).splitlines()[0]}). "
                         "Make both with `python -m genlab.lab.metrics --data NAME`.") from None
-    return Extractor(net, record["name"], record["config"]["dim"], (record["config"]["channels"],), record["attributes"], record)
+    return Extractor(net, record["name"], record["config"]["dim"], (record["config"]["channels"],),
+                     record["attributes"], record)
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #ad0246f7
 class FeatureStats:
@@ -383,11 +406,13 @@ class FeatureStats:
         "Count a batch in."
         if features.dim() != 2 or (self.n and features.shape[1] != len(self.mean)):
             expected = f"(B, {len(self.mean)})" if self.n else "(B, d)"
-            raise UserError(f"Features are {expected} here, but got {tuple(features.shape)}. Flatten each sample to one row, and use one extractor.")
-        batch, x = FeatureStats(), (features.cpu() if features.device.type == "mps" else features).detach().double()  # mps has no float64
+            raise UserError(f"Features are {expected} here, but got {tuple(features.shape)}. "
+                            "Flatten each sample to one row, and use one extractor.")
+        # mps has no float64
+        batch, x = FeatureStats(), (features.cpu() if features.device.type == "mps" else features).detach().double()
         if len(x):
             batch.n, batch.mean = len(x), x.mean(dim=0)
-            batch.scatter = (x - batch.mean).T @ (x - batch.mean)
+            batch.scatter = (x - batch.mean).T @ (x - batch.mean)  # (d, d)
         return self.merge(batch)
 
     def merge(self, other: "FeatureStats") -> "FeatureStats":
@@ -425,11 +450,14 @@ def frechet_distance(
     a: FeatureStats,
     b: FeatureStats,
 ) -> float:  # in squared units of the features
-    "Squared Frechet distance of two Gaussians (Dowson and Landau 1982). Sees means and covariances only; biased upwards, by about 1/n."
+    """Squared Frechet distance of two Gaussians (Dowson and Landau 1982).
+
+    Sees means and covariances only; biased upwards, by about 1/n."""
     r, singular = torch.linalg.cholesky_ex(a.cov)
     if singular:
         values, vectors = torch.linalg.eigh(a.cov)
         r = vectors * values.clamp(min=0).sqrt()
+    # r.T @ b.cov @ r: (d, d)
     trace_of_root = torch.linalg.eigvalsh(r.T @ b.cov @ r).clamp(min=0).sqrt().sum()
     return ((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace_of_root).item()
 
@@ -443,12 +471,13 @@ def frechet_from_features(
     if min(a.n, b.n) > len(a.mean):
         return frechet_distance(a, b)
     xa, xb = ((f.to(s.mean) - s.mean) / math.sqrt(s.n - 1) for f, s in ((fa, a), (fb, b)))
-    trace_of_root = torch.linalg.svdvals(xa @ xb.T).sum()
+    trace_of_root = torch.linalg.svdvals(xa @ xb.T).sum()  # xa @ xb.T: (n, m)
     return ((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace_of_root).item()
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #40096d3b
 def _kernel_sum(a: Tensor, b: Tensor, chunk: int = 1_000) -> Tensor:
     "Sum over all pairs of (x.y / d + 1)^3, a thousand rows at a time."
+    # (chunk, d) @ (d, m)
     k = lambda part: part @ b.T / a.shape[1] + 1  # noqa: E731
     return torch.stack([(t * t * t).sum() for t in map(k, a.split(chunk))]).sum()
 
@@ -457,7 +486,7 @@ def kid(
     fa: Tensor,  # features, (n, d)
     fb: Tensor,  # features, (m, d)
 ) -> float:      # may be slightly negative
-    "Squared MMD with the kernel (x.y/d + 1)^3 over all pairs, unbiased (Binkowski et al. 2018). Sees three moments, no more."
+    "Unbiased squared MMD with kernel (x.y/d + 1)^3 over all pairs (Binkowski et al. 2018). Sees three moments only."
     if min(len(fa), len(fb)) < 2:
         raise UserError(f"KID needs at least 2 samples on each side, but there are {len(fa)} and {len(fb)}. Draw more.")
     (a, n), (b, m) = ((f.double() if f.device.type != "mps" else f.cpu().double(), len(f)) for f in (fa, fb))
@@ -474,7 +503,8 @@ def kid_subsets(
     seed: int = 0,
 ) -> Tensor:            # float64 (subsets,)
     "KID of random subsets, as its authors report it: mean and standard deviation are theirs."
-    size, g = min(size, len(fa), len(fb)), torch.Generator().manual_seed(seed)
+    size = min(size, len(fa), len(fb))
+    g = torch.Generator().manual_seed(seed)
     draw = lambda f: f[torch.randperm(len(f), generator=g)[:size].to(f.device)]  # noqa: E731
     return torch.tensor([kid(draw(fa), draw(fb)) for _ in range(subsets)], dtype=torch.float64)
 
@@ -483,7 +513,9 @@ def inception_score(
     probs: Tensor,    # class probabilities of generated images, (n, K); rows sum to 1
     splits: int = 1,  # consecutive parts, whose scores are averaged
 ) -> float:           # from 1 to K
-    "exp of the mean KL(p(y|x) || p(y)) (Salimans et al. 2016). Never looks at real images: one image per class, again and again, is perfect."
+    """exp of the mean KL(p(y|x) || p(y)) (Salimans et al. 2016).
+
+    Never looks at real images: one image per class, again and again, is perfect."""
     parts = (probs.cpu() if probs.device.type == "mps" else probs).double().tensor_split(splits)
     information = [(torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean() for p in parts]
     return torch.stack(information).exp().mean().item()
@@ -496,7 +528,8 @@ def _radii(x: Tensor, k: int) -> Tensor:
 
 def _inside(x: Tensor, centres: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:  # int64 (n,), bool (m,)
     "In how many balls each row lies, and which balls hold a row."
-    count, held = [], torch.zeros(len(centres), dtype=torch.bool, device=x.device)
+    count = []
+    held = torch.zeros(len(centres), dtype=torch.bool, device=x.device)
     for part in x.split(1_000):
         inside = torch.cdist(part, centres) <= radii
         count.append(inside.sum(dim=1))
@@ -507,7 +540,8 @@ def _inside(x: Tensor, centres: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
 def _for_balls(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
     "Check that there are k neighbours; float64, in which a copy is at distance 0."
     if min(len(real), len(fake)) <= k:
-        raise UserError(f"{k} neighbours need more than {k} samples on both sides, but there are {len(real)} and {len(fake)}. Draw more.")
+        raise UserError(f"{k} neighbours need more than {k} samples on both sides, "
+                        f"but there are {len(real)} and {len(fake)}. Draw more.")
     return tuple((f.cpu() if f.device.type == "mps" else f).double() for f in (real, fake))
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #52fa346d
@@ -516,7 +550,9 @@ def precision_recall(
     fake: Tensor,  # features, (m, d); take n = m: more centres, larger manifold
     k: int = 3,    # neighbours
 ) -> tuple[float, float]:  # both in [0, 1]
-    "Shares of fakes in the real manifold and of reals in the fake one (Kynkaanniemi et al. 2019). One outlier with a wide ball forgives much."
+    """Shares of fakes in the real manifold and of reals in the fake one (Kynkaanniemi et al. 2019).
+
+    One outlier with a wide ball forgives much."""
     real, fake = _for_balls(real, fake, k)
     precision = (_inside(fake, real, _radii(real, k))[0] > 0).double().mean()
     recall = (_inside(real, fake, _radii(fake, k))[0] > 0).double().mean()
@@ -528,7 +564,7 @@ def density_coverage(
     fake: Tensor,  # features, (m, d)
     k: int = 5,    # neighbours
 ) -> tuple[float, float]:  # density: about 1 for equal distributions, no upper bound; coverage in [0, 1]
-    "Balls around reals per fake over k, and share of those balls that hold a fake (Naeem et al. 2020). Blind to memorising."
+    "Balls around reals per fake over k, and share of balls that hold a fake (Naeem et al. 2020). Blind to memorising."
     real, fake = _for_balls(real, fake, k)
     count, held = _inside(fake, real, _radii(real, k))
     return count.double().mean().item() / k, held.double().mean().item()
@@ -536,9 +572,12 @@ def density_coverage(
 # %% ../../nbs/2_lab/24_metrics.ipynb #5abfbaf0
 def _judge(ref: Tensor, f: Tensor, extractor: Extractor, few: int = 5_000) -> dict[str, tuple[float, int]]:
     "Value and n of each metric of features against the reference's."
-    n, r, s = len(f), ref[:few], f[:few]
-    (precision, recall), (density, coverage) = precision_recall(r, s), density_coverage(r, s)
-    scores = dict(fid=(frechet_from_features(ref, f), n), kid=(kid(r, s), len(s)), precision=(precision, len(s)), recall=(recall, len(s)),
+    n = len(f)
+    r, s = ref[:few], f[:few]
+    precision, recall = precision_recall(r, s)
+    density, coverage = density_coverage(r, s)
+    scores = dict(fid=(frechet_from_features(ref, f), n), kid=(kid(r, s), len(s)),
+                  precision=(precision, len(s)), recall=(recall, len(s)),
                   density=(density, len(s)), coverage=(coverage, len(s)))
     if not extractor.attributes:
         scores["inception_score"] = (inception_score(extractor.classify(f)), n)
@@ -560,7 +599,8 @@ def fingerprint(self: Extractor) -> str:  # 16 hexadecimal digits
     return h.hexdigest()[:16]
 
 
-def reference_features(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:  # uint8 (N, C, H, W) -> (N, dim)
+# uint8 (N, C, H, W) -> (N, dim)
+def reference_features(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:
     "Features of real images, computed once for these images and this network, then read from the data folder."
     h = hashlib.sha256(f"{tuple(x.shape)} {extractor.fingerprint()}".encode())
     h.update(x.cpu().contiguous().numpy().tobytes())
@@ -578,18 +618,22 @@ def reference_features(x: Tensor, extractor: Extractor, device: torch.device) ->
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #9648f2cc
 def evaluate_images(
-    real: ImageSet,      # real images that the model was not trained on; at least twice as many as fakes, or fewer fakes are used
+    real: ImageSet,      # that the model was not trained on; at least twice as many as fakes, or fewer fakes are used
     fake: Tensor,        # generated images, uint8 (N, C, H, W); computed on their device
     extractor: Extractor | None = None,  # by default load_extractor(real.name)
     seed: int = 0,       # of the choice of real images
 ) -> dict[str, dict]:    # name: {value, floor, n, extractor}
-    "FID, KID, precision, recall, density, coverage, and inception score for classes; the floor is what as many other real images get. Blind to memorising."
+    """FID, KID, precision, recall, density, coverage, and inception score for classes. Blind to memorising.
+
+    The floor is what as many other real images get."""
     if fake.dtype != torch.uint8 or fake.dim() != 4 or tuple(fake.shape[1:]) != tuple(real.shape):
-        raise UserError(f"Generated images must be uint8 (N, {', '.join(map(str, real.shape))}) like those of {real.name}, "
-                        f"but are {str(fake.dtype).removeprefix('torch.')} {tuple(fake.shape)}. Convert them with to_uint8.")
+        raise UserError(f"Generated images must be uint8 (N, {', '.join(map(str, real.shape))}) "
+                        f"like those of {real.name}, but are {str(fake.dtype).removeprefix('torch.')} "
+                        f"{tuple(fake.shape)}. Convert them with to_uint8.")
     n = min(len(fake), len(real) // 2)
     if n < 10:
-        raise UserError(f"{len(fake)} generated and {len(real)} real images are too few: at least 10 and 20 are needed, and 2,000 are a good number.")
+        raise UserError(f"{len(fake)} generated and {len(real)} real images are too few: "
+                        "at least 10 and 20 are needed, and 2,000 are a good number.")
     extractor = (extractor or load_extractor(real.name)).to(fake.device)
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed)).to(real.x.device)
     ref = reference_features(real.x[order[:n]], extractor, fake.device)
@@ -600,12 +644,14 @@ def evaluate_images(
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #a1bec083
 if __name__ == "__main__" and "get_ipython" not in globals():  # run as a command, not in a notebook
-    parser = argparse.ArgumentParser(description="Train the small classifier whose features measure the images of a data set.")
+    parser = argparse.ArgumentParser(
+        description="Train the small classifier whose features measure the images of a data set.")
     parser.add_argument("--data", required=True, help="fashion_mnist, shapes, faces, mnist, cifar10 or celeba")
     parser.add_argument("--out", default=".", help="folder for NAME.safetensors and NAME.json")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mirror", action="store_true", help="mirror images at random: not where left and right matter, as in digits")
+    parser.add_argument("--mirror", action="store_true",
+                        help="mirror images at random: not where left and right matter, as in digits")
     args = parser.parse_args()
     written = train_classifier(args.data, args.out, args.epochs, seed=args.seed, mirror=args.mirror)
     print(f"{written}: accuracy {json.loads(written.with_suffix('.json').read_text())['accuracy']}")

@@ -45,8 +45,10 @@ def grid(
     rows = math.ceil(n / columns)
     page = torch.full((rows * columns, 3, h + pad, w + pad), 255, dtype=torch.uint8)
     page[:n, :, :h, :w] = x.expand(n, 3, h, w) if c == 1 else x
+    # (rows * (h + pad), columns * (w + pad), 3)
     page = rearrange(page, "(rows columns) c h w -> (rows h) (columns w) c", rows=rows)
-    return page[:rows * (h + pad) - pad, :columns * (w + pad) - pad].repeat_interleave(scale, 0).repeat_interleave(scale, 1).numpy()
+    return (page[:rows * (h + pad) - pad, :columns * (w + pad) - pad]
+            .repeat_interleave(scale, 0).repeat_interleave(scale, 1).numpy())
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #e4c4ec59
 def show(ax: Axes, x: Tensor, title: str = "", columns: int | None = None) -> None:
@@ -75,7 +77,8 @@ def scatter(ax: Axes, z: Tensor, y: Tensor, names: tuple[str, ...], size: float 
     z, y = z.detach().cpu(), y.cpu()
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))
     colours = np.array([tuple(int(f"{h:06x}"[i:i + 2], 16) / 255 for i in (0, 2, 4)) for h in
-                        (0x1F77B4, 0xFF7F0E, 0x2CA02C, 0xD62728, 0x9467BD, 0x8C564B, 0xE377C2, 0x7F7F7F, 0xBCBD22, 0x17BECF)])
+                        (0x1F77B4, 0xFF7F0E, 0x2CA02C, 0xD62728, 0x9467BD,
+                         0x8C564B, 0xE377C2, 0x7F7F7F, 0xBCBD22, 0x17BECF)])
     ax.scatter(*z[order].T, s=size, c=colours[y[order] % 10], alpha=0.5, linewidths=0)
     for i, name in enumerate(names[:10]):
         ax.scatter([], [], s=25, color=colours[i], label=name)
@@ -99,7 +102,8 @@ def slerp(a: Tensor, b: Tensor, n: int) -> Tensor:  # two codes (Z,) -> (n, Z)
     return (((1 - t) * omega).sin() * u + (t * omega).sin() * v) / omega.sin() * ((1 - t) * a.norm() + t * b.norm())
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #40f340bb
-def still_explorer(decode: Callable, start: Tensor, directions: Tensor, spread: float = 2.0, columns: int = 9) -> Figure:
+def still_explorer(decode: Callable, start: Tensor, directions: Tensor,
+                   spread: float = 2.0, columns: int = 9) -> Figure:
     "A row per direction: the decoded code moved from -spread to +spread along it."
     steps = torch.linspace(-spread, spread, columns, device=start.device)
     with torch.no_grad():
@@ -214,7 +218,7 @@ class LabelKnobs:
     "How samples of a model with labels are steered."
 
     label: str | None = None
-    "what to draw: a class by number or name (3, sneaker), attributes as smiling=1,hat=0. Default: like the training data"
+    "what to draw: a class by number or name (3, sneaker), attributes as smiling=1,hat=0. Default: like training data"
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #5a11053d
 def save_images(x: Tensor, path: Path) -> None:
@@ -300,7 +304,10 @@ class HeldOut:
     "Held-out images on a model's device, in pieces that fit into memory."
 
     def __init__(self, data: ImageSet, model: nn.Module, n: int | None = None, batch: int = 500):
-        self.data, self.device, self.n, self.batch = data, next(model.parameters()).device, min(n or len(data), len(data)), batch
+        self.data = data
+        self.device = next(model.parameters()).device
+        self.n = min(n or len(data), len(data))
+        self.batch = batch
 
     def mean(self, f: Callable) -> dict[str, float]:  # f: images (B, C, H, W) -> dict of scalar tensors
         "The average of what f says about each piece."
@@ -318,7 +325,9 @@ class MeasuredRecipe(ImageCommands):
     n_samples = 5_000
 
     def evaluate(self, model: nn.Module, seed: int) -> dict[str, dict]:
-        "FID, KID, precision, recall and more of samples against test images; MSE and SSIM of reconstructions; likelihoods. On the model's device."
+        """FID, KID, precision, recall and more of samples against test images; on the model's device.
+
+        Also MSE and SSIM of reconstructions, and likelihoods."""
         test = self.splits["test"]
         device = next(model.parameters()).device
         fake = to_uint8(self.draw(model, min(self.n_samples, len(test) // 2), seed)).to(device)
@@ -329,7 +338,8 @@ class MeasuredRecipe(ImageCommands):
             values = {}
         if hasattr(model, "reconstruct"):
             held = HeldOut(test, model)
-            pairs = held.mean(lambda x: dict(mse=mse(x, model.reconstruct(x)).mean(), ssim=ssim(x, model.reconstruct(x)).mean()))
+            pairs = held.mean(lambda x: dict(mse=mse(x, model.reconstruct(x)).mean(),
+                                             ssim=ssim(x, model.reconstruct(x)).mean()))
             values |= {name: dict(value=value, n=held.n) for name, value in pairs.items()}
         return values | self.likelihood(model, seed)
 
