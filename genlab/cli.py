@@ -219,8 +219,8 @@ def run_training(out: Path, run, recipe) -> None:
     o = run.options
     state = processes(run)
     if state.is_main_process:
-        more = f", {state.num_processes} processes" if state.num_processes > 1 else ""
-        print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, {recipe.steps} steps{more})", flush=True)
+        steps = f"{recipe.steps} steps" + (f", {state.num_processes} processes" if state.num_processes > 1 else "")
+        print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, {steps})", flush=True)
     try:
         model, progress = fit(recipe, recipe.data, steps=recipe.steps, batch_size=recipe.config.batch_size, seed=o.seed,
                               out=out, ema=o.ema, accumulate=o.accumulate, device=o.device, compile=o.compile,
@@ -339,7 +339,7 @@ def main() -> int:
             raise
         said = "the model or its samples need more memory than there is. Choose smaller settings, or fewer samples."
     except KeyboardInterrupt as e:
-        print(f"\ngenlab: {str(e) or 'stopped; what was begun goes on with genlab train --resume RUN'}", file=sys.stderr)
+        print(f"\ngenlab: {str(e) or 'stopped; what began goes on with genlab train --resume RUN'}", file=sys.stderr)
         return 130
     print(f"genlab: {said}", file=sys.stderr)
     return 2
