@@ -35,7 +35,7 @@ def jacobian_log_det(
     for i in range(len(x)):
         y = None if context is None else context[i:i + 1]
         jacobian = torch.autograd.functional.jacobian(lambda one, y=y: transform(one, y)[0].flatten(), x[i:i + 1])
-        out.append(torch.linalg.slogdet(jacobian.reshape(x[i].numel(), -1)).logabsdet)
+        out.append(torch.linalg.slogdet(jacobian.reshape(x[i].numel(), -1)).logabsdet)  # of (D, D)
     return torch.stack(out)
 
 
@@ -56,16 +56,19 @@ class Compose(nn.Module):
         super().__init__()
         self.layers, self.recompute = nn.ModuleList(layers), recompute
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, ...) -> z (B, ...), log_det (B,)
+    # (B, ...) -> z (B, ...), log_det (B,)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # A gradient needs what every layer computed inside. With `recompute` only what enters each layer is kept,
         # and the rest is computed a second time on the way back: more time, less memory.
-        again, log_det = self.recompute and torch.is_grad_enabled(), x.new_zeros(len(x))
+        again = self.recompute and torch.is_grad_enabled()
+        log_det = x.new_zeros(len(x))
         for layer in self.layers:
             x, part = checkpoint(layer, x, context, use_reentrant=False) if again else layer(x, context)
             log_det = log_det + part
         return x, log_det
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # z -> x, log_det of this direction
+    # z -> x, log_det of this direction
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = z.new_zeros(len(z))
         for layer in reversed(self.layers):
             z, part = layer.inverse(z, context)
@@ -90,25 +93,30 @@ class Affine(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # (...), (..., 2) -> z (...), log |dz/dx| (...)
+    # (...), (..., 2) -> z (...), log |dz/dx| (...)
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         s, t = params.unbind(-1)
         s = self.scale * s.tanh()
         return x * s.exp() + t, s
 
-    def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # z, params -> x, log |dx/dz|
+    # z, params -> x, log |dx/dz|
+    def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         s, t = params.unbind(-1)
         s = self.scale * s.tanh()
         return (z - t) * (-s).exp(), -s
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #8207c2ec
 class Coupling(nn.Module):
-    "The first half of x stays and says, through an MLP, what `elementwise` does to the second (Dinh et al. 2017, equations 7 and 8)."
+    """The first half of x stays and says, through an MLP, what `elementwise` does to the second
+    (Dinh et al. 2017, equations 7 and 8)."""
 
     def __init__(self, dim: int, elementwise: nn.Module, hidden: int = 64, depth: int = 2, context_dim: int = 0):
         super().__init__()
         if dim < 2:
             raise UserError(f"a coupling of {dim} number has nothing to split. It needs at least 2.")
-        self.kept, self.context_dim, self.elementwise = (dim + 1) // 2, context_dim, elementwise
+        self.kept = (dim + 1) // 2
+        self.context_dim = context_dim
+        self.elementwise = elementwise
         self.net = mlp(self.kept + context_dim, hidden, (dim - self.kept) * elementwise.n_params, depth)
         nn.init.zeros_(self.net[-1].weight)
         nn.init.zeros_(self.net[-1].bias)
@@ -125,12 +133,18 @@ class Coupling(nn.Module):
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #21ef0f12
 @patch
-def params(self: Coupling, kept: Tensor, context: Tensor | None) -> Tensor:  # (B, kept), (B, E) -> (B, moved, parameters of each)
+def params(
+    self: Coupling,
+    kept: Tensor,            # (B, kept)
+    context: Tensor | None,  # (B, E)
+) -> Tensor:                 # (B, moved, parameters of each)
     "What the network says about each number that moves; it is conditioned on the context, if there is one."
     if context is None and self.context_dim:
-        raise UserError(f"this coupling was built for a context of {self.context_dim} numbers per sample and got none. Pass one, as (B, numbers).")
+        raise UserError(f"this coupling was built for a context of {self.context_dim} numbers per sample and got none. "
+                        "Pass one, as (B, numbers).")
     if context is not None and not self.context_dim:
-        raise UserError("this coupling was built for a context of 0 numbers, but was given one. Leave it out, or build it with `context_dim`.")
+        raise UserError("this coupling was built for a context of 0 numbers, but was given one. "
+                        "Leave it out, or build it with `context_dim`.")
     h = kept if context is None else torch.cat([kept, context], dim=1)
     return self.net(h).unflatten(1, (-1, self.elementwise.n_params))
 
@@ -144,12 +158,13 @@ class ActNorm(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.shift, self.log_scale = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
 
     @torch.no_grad()
     def init_from_data(self, x: Tensor, context: Tensor | None = None) -> None:
         "Set shift and scale from a batch."
-        flat = x.transpose(0, 1).flatten(1)
+        flat = x.transpose(0, 1).flatten(1)  # (C, B ...)
         self.shift.copy_(-flat.mean(dim=1))
         self.log_scale.copy_(-(flat.std(dim=1, correction=0) + 1e-3).log())
 
@@ -168,7 +183,8 @@ class LULinear(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.lower, self.upper = nn.Parameter(torch.zeros(channels, channels)), nn.Parameter(torch.zeros(channels, channels))
+        self.lower = nn.Parameter(torch.zeros(channels, channels))
+        self.upper = nn.Parameter(torch.zeros(channels, channels))
         self.log_diagonal = nn.Parameter(torch.zeros(channels))
 
     def factors(self) -> tuple[Tensor, Tensor]:  # L without its ones, U with its diagonal
@@ -180,6 +196,7 @@ class LULinear(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self.factors()
         weight = (upper + lower @ upper).flip(0)  # P (I + lower) upper
+        # an image: (C, C) @ (B, C, H W); a point: (B, C) @ (C, C)
         return (weight @ x.flatten(2)).view_as(x) if x.ndim > 2 else x @ weight.T, self.log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -187,7 +204,7 @@ class LULinear(nn.Module):
         flat = z.transpose(0, 1).flatten(1).flip(0)  # (C, B ...)
         flat = torch.linalg.solve_triangular(lower, flat, upper=False, unitriangular=True)
         flat = torch.linalg.solve_triangular(upper, flat, upper=True)
-        return flat.view(z.shape[1], len(z), *z.shape[2:]).transpose(0, 1), -self.log_det(z)
+        return flat.view(z.shape[1], len(z), *z.shape[2:]).transpose(0, 1), -self.log_det(z)  # (B, C, ...)
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #30276702
 class Flow(Model):
@@ -198,7 +215,8 @@ class Flow(Model):
         self.transform = transform
         self.shape = tuple(shape)
 
-    def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # log N(z), log_det; (B,) each
+    # log N(z), log_det; (B,) each
+    def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         "The two addends of log p(x). Half precision would not be undone exactly, so flows don't use it."
         with torch.autocast(x.device.type, enabled=False):
             z, log_det = self.transform(x, context)
@@ -218,21 +236,37 @@ class Flow(Model):
 def base_sample(self: Flow, n: int, generator: torch.Generator | None, temperature: float) -> Tensor:  # z, (n, *shape)
     "Standard normal noise, times the temperature."
     if n < 1 or not temperature >= 0:
-        raise UserError(f"{n} samples at temperature {temperature} were asked for; ask for at least one, at a temperature of at least 0 (1 is the model's own).")
+        raise UserError(f"{n} samples at temperature {temperature} were asked for; ask for at least one, "
+                        "at a temperature of at least 0 (1 is the model's own).")
     weight = next(self.parameters())
     return temperature * torch.randn(n, *self.shape, generator=generator, device=weight.device, dtype=weight.dtype)
 
 
 @patch
 @torch.no_grad()
-def sample(self: Flow, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
+def sample(
+    self: Flow,
+    n: int,
+    y: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
     "Noise through the inverse."
     return self.transform.inverse(self.base_sample(n, generator, temperature), y)[0]
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #b6e7d068
-def point_transform(dim: int, elementwise, layers: int = 8, hidden: int = 64, depth: int = 2, context_dim: int = 0) -> Compose:
+def point_transform(
+    dim: int,
+    elementwise,
+    layers: int = 8,
+    hidden: int = 64,
+    depth: int = 2,
+    context_dim: int = 0,
+) -> Compose:
     "`layers` times: activation norm, linear layer, coupling with what `elementwise()` makes."
-    rounds = [(ActNorm(dim), LULinear(dim), Coupling(dim, elementwise(), hidden, depth, context_dim)) for _ in range(layers)]
+    rounds = [(ActNorm(dim), LULinear(dim), Coupling(dim, elementwise(), hidden, depth, context_dim))
+              for _ in range(layers)]
     return Compose(*[layer for one in rounds for layer in one])
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #fa41a45b
@@ -281,7 +315,8 @@ class PointFlow(Flow):
     def init_from_data(self, points: Tensor) -> "PointFlow":  # (n, 5) -> self
         "Take shift and scale from these points, and show them to the transform."
         spread = self.dequantise(points)
-        self.shift, self.scale = spread.mean(dim=0).to(self.shift), spread.std(dim=0).to(self.scale)
+        self.shift = spread.mean(dim=0).to(self.shift)
+        self.scale = spread.std(dim=0).to(self.scale)
         self.transform.init_from_data((spread - self.shift) / self.scale)
         return self
 
@@ -295,7 +330,12 @@ class PointFlow(Flow):
 
 # %% ../../nbs/7_flow/70_couplings.ipynb #e8d6703d
 @patch
-def sample(self: PointFlow, n: int, y: Tensor | None = None, **knobs) -> Tensor:  # (n, 5); knobs: generator, temperature
+def sample(
+    self: PointFlow,
+    n: int,
+    y: Tensor | None = None,
+    **knobs,  # generator, temperature
+) -> Tensor:  # (n, 5)
     "Draw points."
     return super(PointFlow, self).sample(n, y, **knobs) * self.scale + self.shift
 
@@ -360,8 +400,9 @@ def picture(self: PointFlowRecipe, model: PointFlow, seed: int) -> np.ndarray:
 # %% ../../nbs/7_flow/70_couplings.ipynb #3b185149
 @patch
 def evaluate(self: PointFlowRecipe, model: PointFlow, seed: int) -> dict[str, dict]:
-    "The yardsticks of chapter 11_distances, the nats of fresh points, the error of the inverse in standard deviations of x."
-    values, real = super(PointFlowRecipe, self).evaluate(model, seed), self.pi.real.to(model.shift)
+    "The yardsticks of chapter 11_distances, nats of fresh points, error of the inverse in standard deviations of x."
+    values = super(PointFlowRecipe, self).evaluate(model, seed)
+    real = self.pi.real.to(model.shift)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         nll = float(model(real)["loss"])

@@ -14,21 +14,33 @@ from torch import Tensor, nn
 
 from .. import NotNegative, Positive
 from .couplings import ActNorm, Affine, Compose, LULinear
-from .realnvp import Channels, ImageCoupling, ImageFlow, ImageFlowRecipe, Logit, MultiScale, Squeeze, check_levels
+from genlab.flow.realnvp import (
+    Channels,
+    ImageCoupling,
+    ImageFlow,
+    ImageFlowRecipe,
+    Logit,
+    MultiScale,
+    Squeeze,
+    check_levels,
+)
 from ..lab.training import TrainingConfig, with_settings_of
 
 # %% ../../nbs/7_flow/72_glow.ipynb #1c12aa65
 def glow_step(channels: int, width: int = 32, blocks: int = 1, context_dim: int = 0) -> list[nn.Module]:
     "Activation norm, invertible 1x1 convolution, affine coupling of the channels (Kingma & Dhariwal 2018, table 1)."
-    return [ActNorm(channels), LULinear(channels), ImageCoupling(channels, Channels(), Affine(), width, blocks, context_dim)]
+    return [ActNorm(channels), LULinear(channels),
+            ImageCoupling(channels, Channels(), Affine(), width, blocks, context_dim)]
 
 # %% ../../nbs/7_flow/72_glow.ipynb #8022622a
 class LearnedPrior(nn.Module):
-    "Standardises what leaves, by an affine map conditioned on what stays and on the context (from the code of Kingma & Dhariwal 2018)."
+    """Standardises what leaves, by an affine map conditioned on what stays and on the context
+    (from the code of Kingma & Dhariwal 2018)."""
 
     def __init__(self, leaving: int, staying: int, context_dim: int = 0):  # channels
         super().__init__()
-        self.affine, self.bias = Affine(), nn.Parameter(torch.zeros(2 * leaving))
+        self.affine = Affine()
+        self.bias = nn.Parameter(torch.zeros(2 * leaving))
         self.look = nn.Conv2d(staying, 2 * leaving, 3, padding=1, bias=False) if staying else None
         self.hear = nn.Linear(context_dim, 2 * leaving, bias=False) if context_dim else None
         for layer in (self.look, self.hear):
@@ -69,7 +81,8 @@ class Glow(ImageFlow):
         channels = [4 * shape[0] * 2**i for i in range(levels)]  # after each squeeze
         steps = [[layer for _ in range(rounds) for layer in glow_step(c, width, blocks, n_labels)] for c in channels]
         stages = [Compose(Squeeze(), *layers, recompute=recompute) for layers in steps]
-        priors = [LearnedPrior(c // 2, c // 2, n_labels) for c in channels[:-1]] + [LearnedPrior(channels[-1], 0, n_labels)]
+        priors = ([LearnedPrior(c // 2, c // 2, n_labels) for c in channels[:-1]]
+                  + [LearnedPrior(channels[-1], 0, n_labels)])
         super().__init__(shape, Compose(Logit(), MultiScale(shape, stages, priors)), (math.prod(shape),), n_labels)
 
 # %% ../../nbs/7_flow/72_glow.ipynb #0581a550

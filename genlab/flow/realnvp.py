@@ -54,14 +54,16 @@ class Logit(nn.Module):
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #5d3f7b5e
 class Squeeze(nn.Module):
-    "(B, C, H, W) to (B, 4C, H/2, W/2): each 2x2 block becomes four pixels in the channels, its upper row first (Dinh et al. 2017, section 3.6)."
+    """(B, C, H, W) to (B, 4C, H/2, W/2): each 2x2 block becomes four pixels in the channels, its upper row first
+    (Dinh et al. 2017, section 3.6)."""
 
     @staticmethod
     def out_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        "The shape of what comes out, or a sentence that says why nothing can."
+        "The shape of what comes out. Raises UserError if a side is odd."
         c, h, w = shape
         if h % 2 or w % 2:
-            raise UserError(f"{h}x{w} pixels can't be cut into blocks of 2x2. Choose images whose sides can be halved once more, or fewer levels.")
+            raise UserError(f"{h}x{w} pixels can't be cut into blocks of 2x2. "
+                            "Choose images whose sides can be halved once more, or fewer levels.")
         return 4 * c, h // 2, w // 2
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -80,7 +82,7 @@ class Channels(nn.Module):
         self.flip = flip
 
     def sizes(self, channels: int) -> tuple[int, int]:  # channels of what stays, of what moves
-        "How many channels stay and move, or a sentence that says why there are no halves."
+        "How many channels stay and move. Raises UserError if there are fewer than two."
         if channels < 2:
             raise UserError(f"an image of {channels} channel has no halves. Squeeze it first, or use a checkerboard.")
         halves = (channels + 1) // 2, channels // 2
@@ -101,7 +103,8 @@ class Channels(nn.Module):
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #fe5dd4b2
 class Checkerboard(nn.Module):
-    "Halves an image like a chessboard: the corner's colour stays and the other moves; the other way round if flipped. Each half is (B, 2C, H/2, W/2)."
+    """Halves an image like a chessboard: the corner's colour stays and the other moves; the other way round if flipped.
+    Each half is (B, 2C, H/2, W/2)."""
 
     def __init__(self, flip: bool = False):
         super().__init__()
@@ -110,7 +113,9 @@ class Checkerboard(nn.Module):
     def sizes(self, channels: int) -> tuple[int, int]:  # channels of what stays, of what moves
         return 2 * channels, 2 * channels
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:  # what stays, what moves; an odd side gets a row or column of zeros
+    # what stays, what moves; an odd side gets a row or column of zeros
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        # (B, C, 4, H/2, W/2): the pixels of each 2x2 block, its upper row first
         x = F.pixel_unshuffle(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)), 2).unflatten(1, (-1, 4))
         halves = x[:, :, 0::3].flatten(1, 2), x[:, :, 1:3].flatten(1, 2)
         return halves[::-1] if self.flip else halves
@@ -118,7 +123,7 @@ class Checkerboard(nn.Module):
     def join(self, kept: Tensor, moved: Tensor, size: tuple[int, int]) -> Tensor:
         "Undo `split`; `size` is the image's height and width."
         a, b = (half.unflatten(1, (-1, 2)) for half in ((moved, kept) if self.flip else (kept, moved)))
-        x = F.pixel_shuffle(torch.cat([a[:, :, :1], b, a[:, :, 1:]], dim=2).flatten(1, 2), 2)
+        x = F.pixel_shuffle(torch.cat([a[:, :, :1], b, a[:, :, 1:]], dim=2).flatten(1, 2), 2)  # (B, C, H, W)
         return x[..., :size[0], :size[1]]
 
     def total(self, values: Tensor, size: tuple[int, int]) -> Tensor:  # a number for each place that moves -> (B,)
@@ -137,17 +142,22 @@ class ConvNet(nn.Module):
 
     def __init__(self, n_in: int, width: int, n_out: int, blocks: int = 2, context_dim: int = 0):
         super().__init__()
-        self.context_dim, self.first = context_dim, _conv(n_in, width, 3)
+        self.context_dim = context_dim
+        self.first = _conv(n_in, width, 3)
         self.hear = nn.Linear(context_dim, width) if context_dim else None
-        self.blocks = nn.ModuleList([nn.Sequential(nn.ReLU(), _conv(width, width, 3), nn.ReLU(), _conv(width, width, 1)) for _ in range(blocks)])
+        self.blocks = nn.ModuleList([nn.Sequential(nn.ReLU(), _conv(width, width, 3), nn.ReLU(), _conv(width, width, 1))
+                                     for _ in range(blocks)])
         self.last = nn.Conv2d(width, n_out, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:  # (B, n_in, H, W), (B, E) -> (B, n_out, H, W)
+    # (B, n_in, H, W), (B, E) -> (B, n_out, H, W)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if (context is not None) != (self.context_dim > 0):
-            raise UserError(f"this network was built for a context of {self.context_dim} numbers, and got {'none' if context is None else 'one'}.")
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a GPU would round to 10 bits, and that isn't undone to 1e-4
+            raise UserError(f"this network was built for a context of {self.context_dim} numbers, "
+                            f"and got {'none' if context is None else 'one'}.")
+        # a GPU would round to 10 bits, and that isn't undone to 1e-4
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             h = self.first(x)
             if context is not None:
                 h = h + self.hear(context)[:, :, None, None]
@@ -157,39 +167,50 @@ class ConvNet(nn.Module):
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #f0f4390a
 class ImageCoupling(nn.Module):
-    "Half of the pixels or channels stays and says, through a convolutional network, what `elementwise` does to the other."
+    "Half of the pixels or channels stays and says, through a `ConvNet`, what `elementwise` does to the other."
 
-    def __init__(self, channels: int, halves: nn.Module, elementwise: nn.Module, width: int = 32, blocks: int = 2, context_dim: int = 0):
+    def __init__(
+        self, channels: int, halves: nn.Module, elementwise: nn.Module,
+        width: int = 32, blocks: int = 2, context_dim: int = 0,
+    ):
         super().__init__()
         kept, moved = halves.sizes(channels)
-        self.halves, self.elementwise = halves, elementwise
+        self.halves = halves
+        self.elementwise = elementwise
         self.net = ConvNet(kept, width, moved * elementwise.n_params, blocks, context_dim)
 
-    def params(self, kept: Tensor, context: Tensor | None) -> Tensor:  # (B, kept, H, W) -> (B, moved, H, W, parameters of each)
+    # (B, kept, H, W) -> (B, moved, H, W, parameters of each)
+    def params(self, kept: Tensor, context: Tensor | None) -> Tensor:
         return self.net(kept, context).unflatten(1, (-1, self.elementwise.n_params)).movedim(2, -1)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        (kept, moved), size = self.halves.split(x), x.shape[2:]
+        kept, moved = self.halves.split(x)
+        size = x.shape[2:]
         moved, log_det = self.elementwise(moved, self.params(kept, context))
         return self.halves.join(kept, moved, size), self.halves.total(log_det, size)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        (kept, moved), size = self.halves.split(z), z.shape[2:]
+        kept, moved = self.halves.split(z)
+        size = z.shape[2:]
         moved, log_det = self.elementwise.inverse(moved, self.params(kept, context))
         return self.halves.join(kept, moved, size), self.halves.total(log_det, size)
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #ea60daea
 class MultiScale(nn.Module):
-    "Stages one after the other; after each but the last, the second half of the channels leaves. z is flat, (B, D) (Dinh et al. 2017, section 3.6)."
+    """Stages one after the other; after each but the last, the second half of the channels leaves. z is flat, (B, D)
+    (Dinh et al. 2017, section 3.6)."""
 
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
         stages: Sequence[Compose],
-        priors: Sequence[nn.Module] = (),  # one for each stage, or none: (part that leaves, part that stays, context) -> z of it, log_det
+        # one for each stage, or none: (part that leaves, part that stays, context) -> z of it, log_det
+        priors: Sequence[nn.Module] = (),
     ):
         super().__init__()
-        self.stages, self.priors, self.shapes = nn.ModuleList(stages), nn.ModuleList(priors), []
+        self.stages = nn.ModuleList(stages)
+        self.priors = nn.ModuleList(priors)
+        self.shapes = []
         for i, stage in enumerate(stages):
             for layer in stage.layers:
                 shape = layer.out_shape(shape) if isinstance(layer, Squeeze) else shape
@@ -200,8 +221,13 @@ class MultiScale(nn.Module):
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #cfbfe5df
 @patch
-def forward(self: MultiScale, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, C, H, W) -> (B, D), (B,)
-    log_det, out = x.new_zeros(len(x)), []
+def forward(
+    self: MultiScale,
+    x: Tensor,               # (B, C, H, W)
+    context: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # (B, D), (B,)
+    log_det = x.new_zeros(len(x))
+    out = []
     for i, (stage, (leaving, _, _)) in enumerate(zip(self.stages, self.shapes, strict=True)):
         x, part = stage(x, context)
         x, gone = x[:, :-leaving], x[:, -leaving:]
@@ -214,11 +240,16 @@ def forward(self: MultiScale, x: Tensor, context: Tensor | None = None) -> tuple
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #956b5afc
 @patch
-def inverse(self: MultiScale, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, D) -> (B, C, H, W), (B,)
-    parts, log_det = z.split([math.prod(s) for s in self.shapes], dim=1), z.new_zeros(len(z))
+def inverse(
+    self: MultiScale,
+    z: Tensor,               # (B, D)
+    context: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # (B, C, H, W), (B,)
+    parts = z.split([math.prod(s) for s in self.shapes], dim=1)
+    log_det = z.new_zeros(len(z))
     x = z.new_zeros(len(z), 0, *self.shapes[-1][1:])
     for i, (stage, shape) in reversed(list(enumerate(zip(self.stages, self.shapes, strict=True)))):
-        gone = parts[i].view(-1, *shape)
+        gone = parts[i].view(-1, *shape)  # (B, c, h, w)
         if self.priors:
             gone, part = self.priors[i].inverse(gone, x, context)
             log_det = log_det + part
@@ -253,19 +284,23 @@ def image_transform(
     levels: int = 2,                    # how often the image is squeezed
     context_dim: int = 0,
     recompute: bool = False,
-    multi_scale: bool = True,           # without: the same number of couplings, all with checkerboards on the whole image
+    # without: the same number of couplings, all with checkerboards on the whole image
+    multi_scale: bool = True,
 ) -> Compose:                           # (B, C, H, W) in (0, 1) -> (B, D)
-    "RealNVP's order of layers: logit; at each level checkerboards, squeeze, channels, half leaves; checkerboards at the end."
+    """RealNVP's order of layers: logit; at each level checkerboards, squeeze, channels, half leaves;
+    checkerboards at the end."""
     check_levels(shape, levels)
 
     def run(kind, channels, n):
-        return [layer for i in range(n) for layer in (ActNorm(channels), ImageCoupling(channels, kind(i % 2 == 1), elementwise(), width, blocks, context_dim))]
+        return [layer for i in range(n) for layer in (
+            ActNorm(channels), ImageCoupling(channels, kind(i % 2 == 1), elementwise(), width, blocks, context_dim))]
 
     if not multi_scale:
         stages = [run(Checkerboard, shape[0], 2 * couplings * levels + couplings + 1)]
     else:
         channels = [shape[0] * 2**i for i in range(levels + 1)]
-        stages = [run(Checkerboard, c, couplings) + [Squeeze()] + run(Channels, 4 * c, couplings) for c in channels[:-1]]
+        stages = [run(Checkerboard, c, couplings) + [Squeeze()] + run(Channels, 4 * c, couplings)
+                  for c in channels[:-1]]
         stages.append(run(Checkerboard, channels[-1], couplings + 1))
     return Compose(Logit(), MultiScale(shape, [Compose(*stage, recompute=recompute) for stage in stages]))
 
@@ -292,12 +327,16 @@ class ImageFlow(Flow):
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #2e61f993
 @patch
-def context(self: ImageFlow, y: Tensor | None) -> Tensor | None:  # classes (B,) or attributes (B, n_labels) -> float (B, n_labels)
+def context(
+    self: ImageFlow,
+    y: Tensor | None,  # classes (B,) or attributes (B, n_labels)
+) -> Tensor | None:    # float (B, n_labels)
     "The labels as the couplings take them."
     if self.n_labels == 0:
         return None
     if y is None:
-        raise UserError(f"this flow is conditioned on {self.n_labels} labels, and got none. Give y, one label for each image.")
+        raise UserError(f"this flow is conditioned on {self.n_labels} labels, and got none. "
+                        "Give y, one label for each image.")
     whole = y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool
     if whole and 0 <= int(y.min()) and int(y.max()) < self.n_labels:
         y = F.one_hot(y.long(), self.n_labels)
@@ -311,7 +350,8 @@ def context(self: ImageFlow, y: Tensor | None) -> Tensor | None:  # classes (B,)
 def check_size(self: ImageFlow, x: Tensor) -> None:
     "Say so if these are not the images that the flow was built for."
     if tuple(x.shape[1:]) != self.image_shape:
-        raise UserError(f"this flow was built for images of {self.image_shape}, and got {tuple(x.shape[1:])}. Resize them, or train a flow of that size.")
+        raise UserError(f"this flow was built for images of {self.image_shape}, and got {tuple(x.shape[1:])}. "
+                        "Resize them, or train a flow of that size.")
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #3874898e
 @patch
@@ -352,8 +392,16 @@ def log_prob(self: ImageFlow, x: Tensor, y: Tensor | None = None, k: int = 1) ->
 
 @patch
 @torch.no_grad()
-def sample(self: ImageFlow, n: int, y: Tensor | None = None, *, generator: torch.Generator | None = None, temperature: float = 1.0) -> Tensor:
-    "Images in [-1, 1]: noise, times the temperature, through the inverse, rounded down to its grey level. Without y: all classes equally often."
+def sample(
+    self: ImageFlow,
+    n: int,
+    y: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Images in [-1, 1]: noise, times the temperature, through the inverse, rounded down to its grey level.
+    Without y: all classes equally often."""
     z = self.base_sample(n, generator, temperature)
     if self.n_labels == 0 and y is not None:
         raise UserError("this flow was trained without labels, so it can't draw a class. Leave the labels out.")
@@ -386,17 +434,21 @@ class Dequantiser(nn.Module):
         super().__init__()
         self.halves = nn.ModuleList([Checkerboard(i % 2 == 1) for i in range(layers)])
         self.affine = nn.ModuleList([Affine() for _ in range(layers)])
-        self.nets = nn.ModuleList([ConvNet(6 * channels, width, 4 * channels, blocks, context_dim) for _ in range(layers)])
+        self.nets = nn.ModuleList([ConvNet(6 * channels, width, 4 * channels, blocks, context_dim)
+                                   for _ in range(layers)])
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, C, H, W) -> noise, log q(noise|x) (B,)
-        seen, size = torch.cat(self.halves[0].split(x), dim=1), x.shape[2:]
+    # (B, C, H, W) -> noise, log q(noise|x) (B,)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        seen = torch.cat(self.halves[0].split(x), dim=1)  # (B, 4C, H/2, W/2)
+        size = x.shape[2:]
         e = torch.rand_like(x).clamp(1e-6, 1 - 1e-6).logit()
         log_q = (F.logsigmoid(e) + F.logsigmoid(-e)).flatten(1).sum(dim=1)
         for halves, affine, net in zip(self.halves, self.affine, self.nets, strict=True):
             kept, moved = halves.split(e)
-            params = net(torch.cat([kept, seen], dim=1), context).unflatten(1, (-1, 2)).movedim(2, -1)
+            params = net(torch.cat([kept, seen], dim=1), context).unflatten(1, (-1, 2)).movedim(2, -1)  # (..., 2)
             moved, log_det = affine(moved, params)
-            e, log_q = halves.join(kept, moved, size), log_q - halves.total(log_det, size)
+            e = halves.join(kept, moved, size)
+            log_q = log_q - halves.total(log_det, size)
         return e.sigmoid(), log_q - (F.logsigmoid(e) + F.logsigmoid(-e)).flatten(1).sum(dim=1)
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #c379adc6
@@ -411,7 +463,8 @@ class RealNVP(ImageFlow):
         width: Positive = 32,         # channels of the couplings' networks
         blocks: NotNegative = 2,      # residual blocks of the couplings' networks
         levels: Positive = 2,         # how often the image is squeezed
-        multi_scale: bool = True,     # half of the numbers leave at each level; without, as many couplings on the whole image
+        # half of the numbers leave at each level; without, as many couplings on the whole image
+        multi_scale: bool = True,
         dequantisation: Literal["uniform", "variational"] = "uniform",  # noise in the cells of the grey levels
         recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
@@ -448,7 +501,8 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
     def __init__(self, config, data: dict[str, ImageSet]):
         labels = data["train"].n_labels
         if getattr(config, "n_labels", 0) not in (0, labels):
-            raise UserError(f"n_labels is {config.n_labels}, and {data['train'].name} has {labels} labels. Set n_labels to {labels}, or to 0 for a flow without labels.")
+            raise UserError(f"n_labels is {config.n_labels}, and {data['train'].name} has {labels} labels. "
+                            f"Set n_labels to {labels}, or to 0 for a flow without labels.")
         super().__init__(config, data)
         x, y = self.data[torch.arange(min(512, len(self.data)))]
         noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
@@ -460,12 +514,19 @@ class ImageFlowRecipe(FlowRecipe, MeasuredRecipe):
             return super().draw(model, n, seed)
         device = model.device
         g = torch.Generator(device).manual_seed(seed)
-        y = self.splits["train"].y[torch.randint(len(self.data), (n,), generator=torch.Generator().manual_seed(seed))].to(device)
+        y = self.splits["train"].y[
+            torch.randint(len(self.data), (n,), generator=torch.Generator().manual_seed(seed))].to(device)
         return torch.cat([model.sample(len(part), part, generator=g).cpu() for part in y.split(500)])
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #49ddcf85
 @patch
-def nats(self: ImageFlowRecipe, model: ImageFlow, split: str, n: int, k: int = 1) -> tuple[float, int]:  # mean of -log_prob, images
+def nats(
+    self: ImageFlowRecipe,
+    model: ImageFlow,
+    split: str,
+    n: int,
+    k: int = 1,
+) -> tuple[float, int]:  # mean of -log_prob, images
     "Nats per image of a split."
     data = self.splits[split].take(slice(n))
     with torch.no_grad():
@@ -481,11 +542,14 @@ def validate(self: ImageFlowRecipe, model: ImageFlow) -> dict[str, float]:
 # %% ../../nbs/7_flow/71_realnvp.ipynb #98191532
 @patch
 def likelihood(self: ImageFlowRecipe, model: ImageFlow, seed: int) -> dict[str, dict]:
-    "Bits per dimension of test images, by the bound and importance weighted (`one_draw`: the bound on the same images); nats; error of the inverse."
-    dims, x_y = math.prod(self.data.shape), self.splits["test"][torch.arange(min(100, len(self.splits["test"])))]
+    """Bits per dimension of test images, by the bound and importance weighted
+    (`one_draw`: the bound on the same images); nats; error of the inverse."""
+    dims = math.prod(self.data.shape)
+    x_y = self.splits["test"][torch.arange(min(100, len(self.splits["test"])))]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        (nats, n), (nats_iw, n_iw) = self.nats(model, "test", 10_000), self.nats(model, "test", 500, self.draws)
+        nats, n = self.nats(model, "test", 10_000)
+        nats_iw, n_iw = self.nats(model, "test", 500, self.draws)
         x, y = (t.to(model.device) for t in x_y)
         error = inverse_error(model.transform, dequantise(x, torch.rand_like(x)), model.context(y))
         one_draw = self.nats(model, "test", n_iw)[0]

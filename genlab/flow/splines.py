@@ -40,10 +40,11 @@ def rational_quadratic_inverse(
     z: Tensor,                     # in [z0, z0 + h]
     x0: Tensor, z0: Tensor, w: Tensor, h: Tensor, d0: Tensor, d1: Tensor,
 ) -> tuple[Tensor, Tensor]:        # x, log dx/dz
-    "The inverse of `rational_quadratic` (Durkan et al. 2019, equations 6 to 8); of the root's two forms the stable one."
+    "Inverse of `rational_quadratic` (Durkan et al. 2019, equations 6 to 8); of the root's two forms the stable one."
     v, s = (z - z0) / h, h / w
     k = d0 - v * (d0 + d1 - 2 * s)
-    r, from_left = (k.square() + 4 * s * v * (s - k)).clamp(min=1e-20).sqrt(), k >= s
+    r = (k.square() + 4 * s * v * (s - k)).clamp(min=1e-20).sqrt()
+    from_left = k >= s
     share = 2 * s * torch.where(from_left, v, 1 - v) / (s + (k - s).abs() + r)
     t = torch.where(from_left, share, 1 - share)
     a, b = torch.lerp(d0, s, t), torch.lerp(s, d1, t)
@@ -52,21 +53,29 @@ def rational_quadratic_inverse(
 
 # %% ../../nbs/7_flow/73_splines.ipynb #a9d403ad
 class RationalQuadratic(nn.Module):
-    "A monotone spline for each number on [-bound, bound], the identity outside (Durkan et al. 2019). Zero parameters: the identity."
+    """A monotone spline for each number on [-bound, bound], the identity outside (Durkan et al. 2019).
+    Zero parameters: the identity."""
 
-    def __init__(self, bins: int = 8, bound: float = 4.0, smallest: float = 1e-3):  # least slope; least share of the range for a piece
+    # smallest: least slope; least share of the range for a piece
+    def __init__(self, bins: int = 8, bound: float = 4.0, smallest: float = 1e-3):
         super().__init__()
         if bins < 2 or bins * smallest >= 1:
             most = math.ceil(1 / smallest) - 1
-            raise UserError(f"{bins} bins of at least {smallest:g} of the range each don't make a spline. Take 2 to {most} bins.")
-        self.bins, self.bound, self.smallest, self.n_params = bins, bound, smallest, 3 * bins - 1
+            raise UserError(f"{bins} bins of at least {smallest:g} of the range each don't make a spline. "
+                            f"Take 2 to {most} bins.")
+        self.bins = bins
+        self.bound = bound
+        self.smallest = smallest
+        self.n_params = 3 * bins - 1
 
     def knots(self, params: Tensor) -> Tensor:  # (..., 3K - 1) -> x and z of the knots, (..., 2, K + 1)
         "Where the pieces begin and end. The last knot is the bound itself, without rounding."
-        least, rest = 2 * self.bound * self.smallest, 2 * self.bound * (1 - self.bins * self.smallest)
-        share = params[..., :2 * self.bins].unflatten(-1, (2, self.bins)).softmax(dim=-1)
+        least = 2 * self.bound * self.smallest
+        rest = 2 * self.bound * (1 - self.bins * self.smallest)
+        share = params[..., :2 * self.bins].unflatten(-1, (2, self.bins)).softmax(dim=-1)  # (..., 2, K)
         done = F.pad(share.cumsum(dim=-1)[..., :-1], (1, 1))
-        start = torch.linspace(-self.bound, (self.bins - 1) * least - self.bound, self.bins, dtype=params.dtype, device=params.device)
+        start = torch.linspace(-self.bound, (self.bins - 1) * least - self.bound, self.bins,
+                               dtype=params.dtype, device=params.device)
         return torch.add(F.pad(start, (0, 1), value=self.bound), done, alpha=rest)  # -R + i least + rest * done
 
 # %% ../../nbs/7_flow/73_splines.ipynb #2dedd0e6
@@ -77,7 +86,12 @@ def slopes(self: RationalQuadratic, free: Tensor) -> Tensor:
 
 # %% ../../nbs/7_flow/73_splines.ipynb #9be4f646
 @patch
-def piece(self: RationalQuadratic, at: Tensor, params: Tensor, axis: int) -> tuple[Tensor, ...]:  # axis 0: at is an x; 1: a z
+def piece(
+    self: RationalQuadratic,
+    at: Tensor,
+    params: Tensor,
+    axis: int,  # 0: at is an x; 1: a z
+) -> tuple[Tensor, ...]:
     "Begin, size and slopes of the piece on which each number lies: x0, z0, w, h, d0, d1."
     knots = self.knots(params)
     first = (at[..., None] >= knots[..., axis, 1:-1]).sum(dim=-1)
@@ -88,7 +102,11 @@ def piece(self: RationalQuadratic, at: Tensor, params: Tensor, axis: int) -> tup
 
 # %% ../../nbs/7_flow/73_splines.ipynb #4d150fe1
 @patch
-def forward(self: RationalQuadratic, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:  # (...), (..., 3K - 1) -> z (...), log dz/dx (...)
+def forward(
+    self: RationalQuadratic,
+    x: Tensor,               # (...)
+    params: Tensor,          # (..., 3K - 1)
+) -> tuple[Tensor, Tensor]:  # z (...), log dz/dx (...)
     "x to z."
     c = x.clamp(-self.bound, self.bound)
     z, log_slope = rational_quadratic(c, *self.piece(c, params, 0))
@@ -119,8 +137,10 @@ def made(
     hidden: int, depth: int,
     number: Tensor,   # of which number each output is a parameter, int64 (m,), from 1
 ) -> nn.Sequential:   # (B, n) -> (B, m); starts with zeros
-    "A masked MLP: the parameters of number i see inputs of degrees below i only (Germain et al. 2015, equations 12 and 13)."
-    lowest, layers = int(known.min()), []
+    """A masked MLP: the parameters of number i see inputs of degrees below i only
+    (Germain et al. 2015, equations 12 and 13)."""
+    lowest = int(known.min())
+    layers = []
     degree = lowest + torch.arange(hidden) % max(1, int(number.max()) - lowest)  # lowest, ..., D - 1, lowest, ...
     for _ in range(depth):
         layers += [MaskedLinear(degree[:, None] >= known), nn.SiLU()]
@@ -132,22 +152,30 @@ def made(
 
 # %% ../../nbs/7_flow/73_splines.ipynb #5e02745f
 class Autoregressive(nn.Module):
-    "Number i is moved by `elementwise`, with parameters made of the numbers before it and of the context (Papamakarios et al. 2017)."
+    """Number i is moved by `elementwise`, with parameters made of the numbers before it and of the context
+    (Papamakarios et al. 2017)."""
 
-    def __init__(self, dim: int, elementwise: nn.Module, hidden: int = 64, depth: int = 2, context_dim: int = 0, octaves: int = 0):
+    def __init__(self, dim: int, elementwise: nn.Module, hidden: int = 64, depth: int = 2,
+                 context_dim: int = 0, octaves: int = 0):
         super().__init__()
         if dim < 2 and not context_dim:
-            raise UserError("an autoregressive transform of 1 number has nothing to look at. It needs at least 2 numbers, or a context.")
+            raise UserError("an autoregressive transform of 1 number has nothing to look at. "
+                            "It needs at least 2 numbers, or a context.")
         if hidden < dim:
-            raise UserError(f"{hidden} hidden units are too few for {dim} numbers: each number needs one of its own. Take {dim} or more.")
-        self.dim, self.context_dim, self.elementwise, self.octaves = dim, context_dim, elementwise, octaves
+            raise UserError(f"{hidden} hidden units are too few for {dim} numbers: each number needs one of its own. "
+                            f"Take {dim} or more.")
+        self.dim = dim
+        self.context_dim = context_dim
+        self.elementwise = elementwise
+        self.octaves = octaves
         number = torch.arange(1, dim + 1)
         known = torch.cat([torch.zeros(context_dim, dtype=torch.int64), number.repeat_interleave(1 + 2 * octaves)])
         self.net = made(known, hidden, depth, number.repeat_interleave(elementwise.n_params))
 
     def params(self, x: Tensor, context: Tensor | None) -> Tensor:  # (B, D), (B, E) -> (B, D, parameters of each)
         if (context is not None) != (self.context_dim > 0):
-            raise UserError(f"this transform was built for a context of {self.context_dim} numbers, and got {'none' if context is None else 'one'}.")
+            raise UserError(f"this transform was built for a context of {self.context_dim} numbers, "
+                            f"and got {'none' if context is None else 'one'}.")
         seen = self.waves(x) if self.octaves else x
         return self.net(seen if context is None else torch.cat([context, seen], dim=1)).unflatten(1, (self.dim, -1))
 
@@ -162,19 +190,24 @@ def forward(self: Autoregressive, x: Tensor, context: Tensor | None = None) -> t
 @patch
 def inverse(self: Autoregressive, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
     "One number after the other."
-    x, log_det = torch.zeros_like(z), z.new_zeros(len(z))
+    x = torch.zeros_like(z)
+    log_det = z.new_zeros(len(z))
     for i in range(self.dim):
         found, part = self.elementwise.inverse(z[:, i], self.params(x, context)[:, i])
-        x, log_det = torch.cat([x[:, :i], found[:, None], x[:, i + 1:]], dim=1), log_det + part
+        x = torch.cat([x[:, :i], found[:, None], x[:, i + 1:]], dim=1)
+        log_det = log_det + part
     return x, log_det
 
 # %% ../../nbs/7_flow/73_splines.ipynb #a2e09eb6
 class Conditional(nn.Module):
     "The first n numbers by one transform, the others by a second one that is told them: p(a, b) = p(a) p(b|a)."
 
-    def __init__(self, n: int, first: nn.Module, second: nn.Module):  # second has a context of n numbers (and of the context's, if there is one)
+    # second has a context of n numbers (and of the context's, if there is one)
+    def __init__(self, n: int, first: nn.Module, second: nn.Module):
         super().__init__()
-        self.n, self.first, self.second = n, first, second
+        self.n = n
+        self.first = first
+        self.second = second
 
     def told(self, a: Tensor, context: Tensor | None) -> Tensor:
         return a if context is None else torch.cat([a, context], dim=1)
@@ -192,7 +225,8 @@ class Conditional(nn.Module):
 def forward(self: Conditional, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
     "Both at once."
     a, b = x[:, :self.n], x[:, self.n:]
-    (z_a, log_a), (z_b, log_b) = self.first(a, context), self.second(b, self.told(a, context))
+    z_a, log_a = self.first(a, context)
+    z_b, log_b = self.second(b, self.told(a, context))
     return torch.cat([z_a, z_b], dim=1), log_a + log_b
 
 
@@ -216,7 +250,7 @@ class SplinePointFlowConfig(TrainingConfig):
     "A flow of the coloured pi's points with splines (chapter 73_splines)."
 
     transform: Literal["affine", "spline", "autoregressive"] = "autoregressive"
-    "couplings with affine maps or splines, or an autoregressive spline for the place and then the colour given the place"
+    "couplings with affine maps or splines, or an autoregressive spline for the place, then the colour given the place"
     layers: Positive = 2
     "autoregressive layers for the place, or rounds of coupling (the chapter takes 8 of those)"
     hidden: Positive = 128
@@ -272,7 +306,8 @@ class SplineFlow(ImageFlow):
         bound: PositiveFloat = 4.0,   # the splines' range
         recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
-        transform = image_transform(shape, lambda: RationalQuadratic(bins, bound), couplings, width, blocks, levels, n_labels, recompute)
+        transform = image_transform(shape, lambda: RationalQuadratic(bins, bound), couplings, width, blocks, levels,
+                                    n_labels, recompute)
         super().__init__(shape, transform, (math.prod(shape),), n_labels)
 
 # %% ../../nbs/7_flow/73_splines.ipynb #7345caed

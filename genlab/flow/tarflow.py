@@ -27,21 +27,29 @@ from ..lab.training import TrainingConfig, with_settings_of
 class Patches(nn.Module):
     "Images in (0, 1) to rows of tokens in (-1, 1), in reading order, and back."
 
-    def __init__(self, shape: tuple[int, int, int], size: int):  # of an image, (C, H, W); of a patch, in pixels each way
+    def __init__(
+        self,
+        shape: tuple[int, int, int],  # of an image, (C, H, W)
+        size: int,                    # of a patch, in pixels each way
+    ):
         super().__init__()
         c, h, w = shape
         if size < 1 or h % size or w % size or h * w < 2 * size**2:
             fits = [p for p in range(1, min(h, w) + 1) if h % p == w % p == 0 and h * w >= 2 * p * p]
             raise UserError(f"images of {h}x{w} pixels can't be cut into two or more patches of {size}x{size}. "
                             f"Choose a patch of {', '.join(map(str, fits))}.")
-        self.size, self.map, self.shape = size, (h // size, w // size), (h * w // size**2, c * size**2)  # shape: (T, D)
+        self.size = size
+        self.map = (h // size, w // size)
+        self.shape = (h * w // size**2, c * size**2)  # (T, D)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # (B, C, H, W) -> (B, T, D), log_det (B,)
-        tokens = F.pixel_unshuffle(x, self.size).flatten(2).mT  # (B, D, H/p, W/p), (B, D, T); mT swaps the last two: (B, T, D)
+    # (B, C, H, W) -> (B, T, D), log_det (B,)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        # (B, D, H/p, W/p), (B, D, T); mT swaps the last two: (B, T, D)
+        tokens = F.pixel_unshuffle(x, self.size).flatten(2).mT
         return 2 * tokens - 1, x.new_full((len(x),), x[0].numel() * math.log(2))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = ((z + 1) / 2).mT.unflatten(2, self.map)
+        x = ((z + 1) / 2).mT.unflatten(2, self.map)  # (B, D, H/p, W/p)
         return F.pixel_shuffle(x, self.size), z.new_full((len(z),), -z[0].numel() * math.log(2))
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #19e44efd
@@ -121,7 +129,12 @@ def forward(self: CausalBlock, x: Tensor, context: Tensor | None = None) -> tupl
     return self.ordered(z), -a.sum(dim=(1, 2))
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #334ada2b
-def plain_way(block: CausalBlock, z: Tensor, where: Tensor, guidance: float) -> tuple[Tensor, Tensor]:  # tokens in the block's order
+def plain_way(
+    block: CausalBlock,
+    z: Tensor,      # tokens in the block's order
+    where: Tensor,
+    guidance: float,
+) -> tuple[Tensor, Tensor]:
     "Token after token, the whole network for each."
     x = z.clone()
     for t in range(1, z.shape[1]):
@@ -214,7 +227,8 @@ class TarFlow(ImageFlow):
         layers: Size = 2,             # layers of the transformer in each flow
         heads: Size = 4,              # heads of the attention
         n_labels: NotNegative = 10,   # classes of the data; 0: a model without labels
-        noise: NotNegativeFloat = 0.1,  # Gaussian noise on images in [-1, 1], taken away from samples; 0: uniform noise within the grey levels
+        # Gaussian noise on images in [-1, 1], taken away from samples; 0: uniform noise within the grey levels
+        noise: NotNegativeFloat = 0.1,
         label_dropout: Share = 0.1,   # share of labels that are left out in training, for guidance
         recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
@@ -223,7 +237,8 @@ class TarFlow(ImageFlow):
             raise UserError(f"a flow of {blocks} blocks changes nothing; it needs at least one.")
         if not noise >= 0:
             raise UserError(f"noise is {noise}; it is a standard deviation, 0 or more (0.05 to 0.1 are usual).")
-        flows = [CausalBlock(*patches.map, patches.shape[1], channels, layers, heads, n_labels, backwards=i % 2 == 1) for i in range(blocks)]
+        flows = [CausalBlock(*patches.map, patches.shape[1], channels, layers, heads, n_labels, backwards=i % 2 == 1)
+                 for i in range(blocks)]
         super().__init__(tuple(shape), Compose(patches, *flows, recompute=recompute), patches.shape, n_labels)
         self.sigma = noise
         self.label_dropout = label_dropout
@@ -231,12 +246,15 @@ class TarFlow(ImageFlow):
 # %% ../../nbs/7_flow/74_tarflow.ipynb #cf456de3
 @patch
 def context(self: TarFlow, y: Tensor | None) -> Tensor | None:  # classes int64 (B,), -1 for none -> (B, n_labels)
-    "Labels as rows with a single 1, and zeros where there is no label; None for a model without labels, or if no labels are given."
+    """Labels as rows with a single 1, and zeros where there is no label;
+    None for a model without labels, or if no labels are given."""
     if self.n_labels == 0 or y is None:
         return None
-    if y.dim() != 1 or y.is_floating_point() or y.dtype == torch.bool or not -1 <= int(y.min()) <= int(y.max()) < self.n_labels:
-        raise UserError(f"labels must be whole numbers from 0 to {self.n_labels - 1}, one for each image (-1 for none), "
-                        f"but are {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}{'' if y.dim() != 1 else f', {y.min()} to {y.max()}'}.")
+    if (y.dim() != 1 or y.is_floating_point() or y.dtype == torch.bool
+            or not -1 <= int(y.min()) <= int(y.max()) < self.n_labels):
+        raise UserError(f"labels must be whole numbers from 0 to {self.n_labels - 1}, one for each image "
+                        f"(-1 for none), but are {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}"
+                        f"{'' if y.dim() != 1 else f', {y.min()} to {y.max()}'}.")
     y = y.to(self.device)
     return F.one_hot(y.clamp(min=0), self.n_labels).to(next(self.parameters()).dtype) * (y >= 0)[:, None]
 
@@ -252,7 +270,8 @@ def perturb(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1, 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #a3c0c887
 @patch
 def loss(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    "Negative log-likelihood of the noisy image in nats, counted as for a discrete one; in training some labels are left out."
+    """Negative log-likelihood of the noisy image in nats, counted as for a discrete one;
+    in training some labels are left out."""
     if self.training and y is not None and self.n_labels:
         y = torch.where(torch.rand(len(y), device=y.device) < self.label_dropout, -1, y)
     base, volume = (-part.mean() for part in self.log_prob_terms(self.perturb(x), self.context(y)))
@@ -261,7 +280,11 @@ def loss(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #f85ed633
 @patch
-def denoise(self: TarFlow, u: Tensor, context: Tensor | None = None) -> Tensor:  # noisy (B, C, H, W) -> the expected clean ones
+def denoise(
+    self: TarFlow,
+    u: Tensor,  # noisy, (B, C, H, W)
+    context: Tensor | None = None,
+) -> Tensor:    # the expected clean ones
     "Tweedie's formula (Efron 2011) with the model's own score: u + sigma^2 grad log p(u)."
     with torch.enable_grad():
         u = u.detach().requires_grad_()
@@ -270,7 +293,12 @@ def denoise(self: TarFlow, u: Tensor, context: Tensor | None = None) -> Tensor: 
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #caae33ea
 @patch
-def some_labels(self: TarFlow, n: int, y: Tensor | None, generator: torch.Generator | None) -> Tensor | None:  # int64 (n,), None without labels
+def some_labels(
+    self: TarFlow,
+    n: int,
+    y: Tensor | None,
+    generator: torch.Generator | None,
+) -> Tensor | None:  # int64 (n,), None without labels
     "The labels asked for, or any, each class equally likely; a UserError if they can't be drawn."
     if n < 1:
         raise UserError(f"{n} samples were asked for; ask for at least one.")
@@ -287,7 +315,12 @@ def some_labels(self: TarFlow, n: int, y: Tensor | None, generator: torch.Genera
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #76b72359
 @patch
-def undo(self: TarFlow, z: Tensor, context: Tensor | None = None, **how) -> Tensor:  # (B, T, D) -> u (B, C, H, W); how: see CausalBlock.inverse
+def undo(
+    self: TarFlow,
+    z: Tensor,   # (B, T, D)
+    context: Tensor | None = None,
+    **how,       # see CausalBlock.inverse
+) -> Tensor:     # u (B, C, H, W)
     "Noise back through all blocks to a point of the density: no rounding, no denoising."
     patches, *blocks = self.transform.layers
     for block in reversed(blocks):
@@ -358,7 +391,8 @@ class TarFlowRecipe(ImageFlowRecipe):
     def __init__(self, config: TarFlowConfig, data: dict[str, ImageSet]):
         check_labels(config.n_labels, data["train"])
         super().__init__(config, data)
-        self.score = ("bits_per_dim" if config.noise == 0 else "loss", "lowest")  # with Gaussian noise the loss is no bound
+        # with Gaussian noise the loss is no bound
+        self.score = ("bits_per_dim" if config.noise == 0 else "loss", "lowest")
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #ebed3e4c
 @patch
@@ -374,17 +408,24 @@ def validate(self: TarFlowRecipe, model: TarFlow) -> dict[str, float]:
 # %% ../../nbs/7_flow/74_tarflow.ipynb #e145a20c
 @patch
 @torch.no_grad()
-def by_label(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1, 1] -> log p(noisy x | y) of each label, nats (B, n_labels)
-    "How likely an image, with one draw of noise, is as one of each class. argmax: Bayes' classifier for classes of equal frequency."
+def by_label(
+    self: TarFlow,
+    x: Tensor,  # images (B, C, H, W) in [-1, 1]
+) -> Tensor:    # log p(noisy x | y) of each label, nats (B, n_labels)
+    """How likely an image, with one draw of noise, is as one of each class.
+    argmax: Bayes' classifier for classes of equal frequency."""
     if self.n_labels == 0:
-        raise UserError("this model was trained without labels, so it can't tell classes apart. Train one with n_labels.")
-    u, rows = self.perturb(x), self.context(torch.arange(self.n_labels, device=x.device))
+        raise UserError("this model was trained without labels, so it can't tell classes apart. "
+                        "Train one with n_labels.")
+    u = self.perturb(x)
+    rows = self.context(torch.arange(self.n_labels, device=x.device))
     return torch.stack([sum(self.log_prob_terms(u, row.expand(len(x), -1))) for row in rows], dim=1)
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #32dad90d
 @patch
 def likelihood(self: TarFlowRecipe, model: TarFlow, seed: int) -> dict[str, dict]:
-    "Bits per dimension, nats, the error of the inverse; with labels, how often Bayes' rule names the class of a test image."
+    """Bits per dimension, nats, the error of the inverse;
+    with labels, how often Bayes' rule names the class of a test image."""
     values = super(TarFlowRecipe, self).likelihood(model, seed)
     if model.n_labels == 0:
         return values
