@@ -41,6 +41,7 @@ def glyph_mask(
         if rows.any():
             crosses = x0 + (t[rows] - y0) * (x1 - x0) / (y1 - y0)
             inside[rows] ^= t[None, :] < crosses[:, None]
+    # (300 k, 300 k) -> (300, k, 300, k) -> (300, 300), with k positions per pixel and axis
     return inside.reshape(SIZE, oversample, SIZE, oversample).mean(axis=(1, 3)) > 0.5
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #a444b7cf
@@ -59,7 +60,8 @@ def colour_field(
     return WHITE + down[..., None] * (MAGENTA - WHITE) + across[..., None] * (TEAL - WHITE)
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #7dae6ef5
-TRAIN_SEED, REAL_SEED = 314, 159  # the 5000 points that ship; the fresh points that models are judged by
+TRAIN_SEED = 314  # of the 5000 points that ship
+REAL_SEED = 159   # of the fresh points that models are judged by
 
 
 def draw_pi(
@@ -148,14 +150,17 @@ def _read_places(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         try:
             a = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as e:
-            raise UserError(f"{path} can't be read as a NumPy array ({e}). Save it again with np.save, as int64 of shape (n,).") from None
+            raise UserError(f"{path} can't be read as a NumPy array ({e}). "
+                            "Save it again with np.save, as int64 of shape (n,).") from None
         if not isinstance(a, np.ndarray) or a.ndim != 1:
-            raise UserError(f"{path} has shape {getattr(a, 'shape', '?')}; expected (n,), one number per point. Save it with .ravel().")
+            raise UserError(f"{path} has shape {getattr(a, 'shape', '?')}; expected (n,), one number per point. "
+                            "Save it with .ravel().")
         if len(a) == 0:
             raise UserError(f"{path} is empty: a data set needs at least one point.")
         if not np.issubdtype(a.dtype, np.integer):
             bad = " with NaN or infinite values" if a.dtype.kind == "f" and not np.isfinite(a).all() else ""
-            raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. Round them and use .astype('int64').")
+            raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. "
+                            "Round them and use .astype('int64').")
         if a.min() < 0 or a.max() >= SIZE:
             raise UserError(f"{path} has values from {a.min()} to {a.max()}; expected pixel numbers from 0 to {SIZE - 1}.")
         found.append(a.astype(np.int64))
@@ -169,17 +174,20 @@ def _read_image(folder: Path) -> np.ndarray:
     paths = [folder / f"sparse_pi_colored.{ext}" for ext in ("png", "jpg", "jpeg")]
     path = next((p for p in paths if p.is_file()), None)
     if path is None:
-        raise UserError(f"{paths[0]} is missing (and no .jpg is there). It holds the colours of the points: put the picture next to pi_xs.npy.")
+        raise UserError(f"{paths[0]} is missing (and no .jpg is there). "
+                        "It holds the colours of the points: put the picture next to pi_xs.npy.")
     try:
         with Image.open(path) as picture:
             if picture.mode not in ("RGB", "RGBA", "P"):
-                raise UserError(f"{path} has mode {picture.mode}; expected a colour picture (RGB). Save it with .convert('RGB').")
+                raise UserError(f"{path} has mode {picture.mode}; expected a colour picture (RGB). "
+                                "Save it with .convert('RGB').")
             image = np.asarray(picture.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as e:
         raise UserError(f"{path} can't be read as a picture ({e}). Save it again as PNG.") from None
     if image.shape != (SIZE, SIZE, 3):
         height, width = image.shape[:2]
-        raise UserError(f"{path} is {width}x{height} pixels; expected {SIZE}x{SIZE}. Don't resize it: the points are pixel numbers.")
+        raise UserError(f"{path} is {width}x{height} pixels; expected {SIZE}x{SIZE}. "
+                        "Don't resize it: the points are pixel numbers.")
     return image
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #6e6e0761
@@ -189,19 +197,24 @@ def read_pi(
     "Read a data folder; raises `UserError` where something is wrong."
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Name the folder that holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
+        raise UserError(f"{folder} is not a folder. "
+                        "Name the folder that holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
     (xs, ys), image = _read_places(folder), _read_image(folder)
     if len(xs) != len(ys):
-        raise UserError(f"{folder} has {len(xs)} values in pi_xs.npy and {len(ys)} in pi_ys.npy; expected one of each per point.")
+        raise UserError(f"{folder} has {len(xs)} values in pi_xs.npy and {len(ys)} in pi_ys.npy; "
+                        "expected one of each per point.")
     repeats = len(xs) - len(np.unique(xs * SIZE + ys))
     if repeats:
-        raise UserError(f"{folder} holds {repeats} duplicate points; expected every pixel at most once. Drop the repeats with np.unique.")
+        raise UserError(f"{folder} holds {repeats} duplicate points; expected every pixel at most once. "
+                        "Drop the repeats with np.unique.")
     lit, swapped = ((image[i, j].max(axis=1) > 32).mean() for i, j in ((xs, ys), (ys, xs)))
     if lit < 0.9:
         if swapped > lit:
-            raise UserError(f"{folder} seems to have its axes swapped: only {lit:.0%} of the points hit a coloured pixel at image[xs, ys], "
-                            f"but {swapped:.0%} at image[ys, xs]. xs must be the row: swap the names of pi_xs.npy and pi_ys.npy.")
-        raise UserError(f"{folder}: only {lit:.0%} of the points hit a coloured pixel of the picture. Points and picture don't belong together.")
+            raise UserError(f"{folder} seems to have its axes swapped: only {lit:.0%} of the points hit a coloured "
+                            f"pixel at image[xs, ys], but {swapped:.0%} at image[ys, xs]. "
+                            "xs must be the row: swap the names of pi_xs.npy and pi_ys.npy.")
+        raise UserError(f"{folder}: only {lit:.0%} of the points hit a coloured pixel of the picture. "
+                        "Points and picture don't belong together.")
     return xs, ys, image
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #5a6e0db7
@@ -242,6 +255,8 @@ def load_pi(
         real = to_points(*draw_pi(int(mask.sum()), seed=REAL_SEED))
         return PiData(points, real, torch.from_numpy(mask), "coloured pi")
     if len(points) < 50:
-        raise UserError(f"{folder} has {len(points)} points; a fifth is held back to judge by, and fewer than 50 are too few to learn from.")
+        raise UserError(f"{folder} has {len(points)} points; a fifth is held back to judge by, "
+                        "and fewer than 50 are too few to learn from.")
     held_back = torch.arange(len(points)) % 5 == 4
-    return PiData(points[~held_back], points[held_back], estimate_mask(xs, ys), f"points of {Path(folder or home).name}, every fifth held back, estimated letter")
+    return PiData(points[~held_back], points[held_back], estimate_mask(xs, ys),
+                  f"points of {Path(folder or home).name}, every fifth held back, estimated letter")

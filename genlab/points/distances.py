@@ -48,7 +48,7 @@ def sliced_wasserstein(
 ) -> Tensor:           # mean W1 over directions, in the units of x
     "Sliced Wasserstein-1 distance (Bonneel et al. 2015, section 2). Blind to structure that no line shows."
     theta = directions(x.shape[1], n_directions, seed).to(x)
-    return wasserstein_1d(x @ theta, y @ theta).mean()
+    return wasserstein_1d(x @ theta, y @ theta).mean()  # of (n, n_directions) and (m, n_directions)
 
 # %% ../../nbs/1_points/11_distances.ipynb #2ba86f8d
 def _mean_off_diagonal(a: Tensor) -> Tensor:
@@ -80,8 +80,11 @@ def _fit_classifier(x: Tensor, is_real: Tensor, seed: int, epochs: int, hidden: 
     g = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-    steps, batch = max(1, epochs * len(x) // 256), min(256, len(x))
+        net = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(),
+                            nn.Linear(hidden, hidden), nn.ReLU(),
+                            nn.Linear(hidden, 1))
+    steps = max(1, epochs * len(x) // 256)
+    batch = min(256, len(x))
     opt = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, max_lr=3e-3, total_steps=steps)
     for _ in range(steps):
@@ -137,7 +140,7 @@ def nearest_train(
     train: Tensor,        # (m, D)
     chunk: int = 2_000,   # rows at a time, to bound memory
 ) -> Tensor:              # Euclidean distance to the nearest training point, (n,)
-    "How close each point is to one that the model was shown. Compare with fresh real points: much closer means memorised."
+    "How close each point is to one the model was shown. Compare with fresh real points: much closer means memorised."
     exact = "donot_use_mm_for_euclid_dist"  # the faster way gives a copy a distance of up to 0.001 instead of 0
     return torch.cat([torch.cdist(part, train, compute_mode=exact).min(dim=1).values for part in points.split(chunk)])
 
@@ -151,7 +154,8 @@ def bootstrap(
     "Values of a statistic over bootstrap resamples (Efron 1979)."
     g = torch.Generator().manual_seed(seed)
     resample = lambda s: s[torch.randint(len(s), (len(s),), generator=g)]  # noqa: E731
-    return torch.stack([torch.as_tensor(statistic(*map(resample, sets)), dtype=torch.float64).cpu() for _ in range(n_boot)])
+    return torch.stack([torch.as_tensor(statistic(*map(resample, sets)), dtype=torch.float64).cpu()
+                        for _ in range(n_boot)])
 
 
 def interval(
@@ -170,9 +174,11 @@ def bootstrap_sliced(
     seed: int = 0,
 ) -> Tensor:    # float64 (n_boot,)
     "`bootstrap(sliced_wasserstein, x, y)` with a single sort: a resample is a weight per point."
-    g, n, m = torch.Generator().manual_seed(seed), len(x), len(y)
-    t, order = (torch.cat([x, y]) @ directions(x.shape[1])).T.contiguous().sort(dim=1)
-    widths, values = t.diff(dim=1), []
+    g = torch.Generator().manual_seed(seed)
+    n, m = len(x), len(y)
+    t, order = (torch.cat([x, y]) @ directions(x.shape[1])).T.contiguous().sort(dim=1)  # (64, n + m) each
+    widths = t.diff(dim=1)
+    values = []
     for _ in range(n_boot):
         counts = [torch.bincount(torch.randint(k, (k,), generator=g), minlength=k) / k for k in (n, m)]
         jumps = torch.cat([counts[0], -counts[1]]).double()
@@ -192,8 +198,10 @@ class GaussianMixture(nn.Module):
     def log_joint(self, x: Tensor) -> Tensor:  # (n, D) -> log of weight times density, nats, (n, K)
         "log pi_k + log N(x; mu_k, L_k L_k^T)."
         K, D = self.means.shape
-        inverse = torch.linalg.solve_triangular(self.scale_tril, torch.eye(D).to(self.means).expand(K, D, D), upper=False)
-        square = torch.stack([((x - m) @ L.T).square().sum(dim=1) for m, L in zip(self.means, inverse, strict=True)], dim=1)
+        inverse = torch.linalg.solve_triangular(  # (K, D, D)
+            self.scale_tril, torch.eye(D).to(self.means).expand(K, D, D), upper=False)
+        square = torch.stack([((x - m) @ L.T).square().sum(dim=1)
+                              for m, L in zip(self.means, inverse, strict=True)], dim=1)  # (n, K)
         log_det = inverse.diagonal(dim1=1, dim2=2).log().sum(dim=1)
         return log_det - 0.5 * square - 0.5 * D * math.log(2 * math.pi) + self.weights.log()
 
@@ -205,7 +213,7 @@ class GaussianMixture(nn.Module):
         "Choose a component, then a point of it."
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.means.shape[1], generator=generator, device=self.means.device)
-        return self.means[k] + torch.einsum("nij,nj->ni", self.scale_tril[k], noise)
+        return self.means[k] + torch.einsum("nij,nj->ni", self.scale_tril[k], noise)  # (n, D)
 
 # %% ../../nbs/1_points/11_distances.ipynb #f0164685
 def kmeans(
@@ -219,7 +227,8 @@ def kmeans(
     nearest = (x - centres).square().sum(dim=1)
     for _ in range(k - 1):
         new = x[torch.multinomial(nearest + 1e-12, 1, generator=generator)]
-        centres, nearest = torch.cat([centres, new]), torch.minimum(nearest, (x - new).square().sum(dim=1))
+        centres = torch.cat([centres, new])
+        nearest = torch.minimum(nearest, (x - new).square().sum(dim=1))
     for _ in range(steps):
         label = torch.cdist(x, centres).argmin(dim=1)
         count = torch.bincount(label, minlength=k)[:, None]
@@ -231,10 +240,13 @@ def kmeans(
 def _maximise(gm: GaussianMixture, x: Tensor, r: Tensor, reg: float) -> None:
     "Weights, means and covariances from points and responsibilities (n, K)."
     n_k = r.sum(dim=0) + 1e-8
-    means = r.T @ x / n_k[:, None]
+    means = r.T @ x / n_k[:, None]  # (K, D)
     away = (x - mean for mean in means)  # one component at a time: (n, K, D) numbers may be too many for the memory
-    covariance = torch.stack([(w[:, None] * d).T @ d for w, d in zip(r.T, away, strict=True)]) / n_k[:, None, None] + reg * torch.eye(x.shape[1]).to(x)
-    gm.weights, gm.means, gm.scale_tril = n_k / n_k.sum(), means, torch.linalg.cholesky(covariance)
+    covariance = (torch.stack([(w[:, None] * d).T @ d for w, d in zip(r.T, away, strict=True)])  # (K, D, D)
+                  / n_k[:, None, None] + reg * torch.eye(x.shape[1]).to(x))
+    gm.weights = n_k / n_k.sum()
+    gm.means = means
+    gm.scale_tril = torch.linalg.cholesky(covariance)
 
 # %% ../../nbs/1_points/11_distances.ipynb #1884fb71
 @torch.no_grad()
@@ -248,9 +260,11 @@ def fit_mixture(
 ) -> GaussianMixture:
     "Fit a mixture by expectation maximisation, in float64 inside."
     if len(x) < n_components:
-        raise UserError(f"{n_components} components need at least as many points, but there are {len(x)}. Ask for fewer components.")
+        raise UserError(f"{n_components} components need at least as many points, but there are {len(x)}. "
+                        "Ask for fewer components.")
     gm, x = GaussianMixture(n_components, x.shape[1]).double(), x.double().cpu()
-    r, last = F.one_hot(kmeans(x, n_components, generator), n_components).double(), -math.inf
+    r = F.one_hot(kmeans(x, n_components, generator), n_components).double()
+    last = -math.inf
     for _ in range(steps):
         _maximise(gm, x, r, reg)
         joint = gm.log_joint(x)
@@ -276,11 +290,14 @@ def evaluate_points(
         value = float(value)
         return dict(value=value, interval=interval(value, boot), n=int(n), floor=float(floor))
 
-    accuracy, n = c2st(x5, real5, seed=seed), min(len(x5), len(real5))
-    guess = torch.tensor([accuracy - math.sqrt(0.25 / (2 * n)), accuracy, accuracy + math.sqrt(0.25 / (2 * n))])  # one standard error
+    accuracy = c2st(x5, real5, seed=seed)
+    n = min(len(x5), len(real5))
+    # one standard error to both sides
+    guess = torch.tensor([accuracy - math.sqrt(0.25 / (2 * n)), accuracy, accuracy + math.sqrt(0.25 / (2 * n))])
     hits, near, fresh = on_glyph(x, pi.mask), nearest_train(x5, pi.points), nearest_train(real5, pi.points)
     return dict(
-        swd=row(sliced_wasserstein(x, real), bootstrap_sliced(x, real, seed=seed), len(x), sliced_wasserstein(pi.points, real)),
+        swd=row(sliced_wasserstein(x, real), bootstrap_sliced(x, real, seed=seed), len(x),
+                sliced_wasserstein(pi.points, real)),
         energy=row(energy_distance(x2, real2), bootstrap(energy_distance, x2, real2, seed=seed), len(x2), 0),
         on_glyph=row(hits.mean(), bootstrap(torch.mean, hits, seed=seed), len(x), on_glyph(pi.points, pi.mask).mean()),
         c2st=row(accuracy, guess, n, 0.5),

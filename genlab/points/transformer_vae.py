@@ -23,7 +23,7 @@ def attention(
     v: Tensor,  # (..., S, e)
 ) -> tuple[Tensor, Tensor]:  # output (..., T, e); weights (..., T, S), rows sum to 1
     "Scaled dot-product attention (Vaswani et al. 2017, equation 1)."
-    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(dim=-1)
+    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(dim=-1)  # (..., T, S)
     return weights @ v, weights
 
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #b1effd58
@@ -42,8 +42,10 @@ class TokenEncoder(nn.Module):
 
     def __init__(self, n_out: int, width: int = 32, n_heads: int = 4, n_layers: int = 1):
         super().__init__()
-        self.linear, self.coordinate = nn.Linear(1, width), nn.Parameter(torch.randn(5, width))
-        self.transformer, self.head = transformer(width, n_heads, n_layers), nn.Linear(5 * width, n_out)
+        self.linear = nn.Linear(1, width)
+        self.coordinate = nn.Parameter(torch.randn(5, width))
+        self.transformer = transformer(width, n_heads, n_layers)
+        self.head = nn.Linear(5 * width, n_out)
 
     def tokens(self, x: Tensor) -> Tensor:  # (B, 5) -> (B, 5, d)
         return F.relu(self.linear(x[..., None]) + self.coordinate)
@@ -57,14 +59,16 @@ class TokenGenerator(nn.Module):
 
     def __init__(self, n_in: int, width: int = 32, n_heads: int = 4, n_layers: int = 1):
         super().__init__()
-        self.linear, self.coordinate = nn.Linear(n_in, 5 * width), nn.Parameter(torch.randn(5, width))
-        self.transformer, self.head = transformer(width, n_heads, n_layers), nn.Linear(width, 1)
+        self.linear = nn.Linear(n_in, 5 * width)
+        self.coordinate = nn.Parameter(torch.randn(5, width))
+        self.transformer = transformer(width, n_heads, n_layers)
+        self.head = nn.Linear(width, 1)
 
     def tokens(self, z: Tensor) -> Tensor:  # (B, Z) -> (B, 5, d)
         return F.relu(self.linear(z).unflatten(-1, (5, -1)) + self.coordinate)
 
     def forward(self, z: Tensor) -> Tensor:  # (..., Z) -> (..., 5)
-        h = self.transformer(self.tokens(z.flatten(0, -2)))
+        h = self.transformer(self.tokens(z.flatten(0, -2)))  # (B, 5, d), with all leading axes in one
         return self.head(h).squeeze(-1).unflatten(0, z.shape[:-1])
 
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #3e56251d
@@ -111,7 +115,8 @@ def attention_maps(
     x: Tensor,  # what the network takes, (B, 5) or (B, Z)
 ) -> Tensor:    # weights, (layers, B, heads, 5, 5); row i says to whom token i listens
     "The attention weights of every layer of a token network."
-    h, maps = network.tokens(x), []
+    h = network.tokens(x)
+    maps = []
     for layer in network.transformer.layers:
         normed = layer.norm1(h)
         maps.append(layer.self_attn(normed, normed, normed, average_attn_weights=False)[1])
@@ -124,14 +129,18 @@ class CloudVAE(nn.Module):
 
     def __init__(self, n_points: int = 5_000, hidden: int = 256, latent_dim: int = 64, n_heads: int = 4):
         super().__init__()
-        layer = lambda: nn.TransformerEncoderLayer(hidden, n_heads, 2 * hidden, dropout=0.0, batch_first=True)  # noqa: E731
-        self.latent_dim, self.n_points = latent_dim, n_points
-        self.encoder = nn.Sequential(nn.Linear(5 * n_points, hidden), nn.ReLU(), layer(), nn.Linear(hidden, 2 * latent_dim))
-        self.decoder = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(), layer(), nn.Linear(hidden, 5 * n_points), nn.Sigmoid())
+        layer = lambda: nn.TransformerEncoderLayer(  # noqa: E731
+            hidden, n_heads, 2 * hidden, dropout=0.0, batch_first=True)
+        self.latent_dim = latent_dim
+        self.n_points = n_points
+        self.encoder = nn.Sequential(nn.Linear(5 * n_points, hidden), nn.ReLU(), layer(),
+                                     nn.Linear(hidden, 2 * latent_dim))
+        self.decoder = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(), layer(),
+                                     nn.Linear(hidden, 5 * n_points), nn.Sigmoid())
 
     def loss(self, cloud: Tensor, beta: float) -> dict[str, Tensor]:  # (1, n, 5)
         "(1 - beta) * mean squared error + beta * KL."
-        mu, logvar = self.encoder(cloud.flatten(1)[:, None]).squeeze(1).chunk(2, dim=-1)
+        mu, logvar = self.encoder(cloud.flatten(1)[:, None]).squeeze(1).chunk(2, dim=-1)  # (1, Z) each
         error = (self.decode(reparameterise(mu, logvar)) - cloud).square().mean()
         kl = kl_to_standard_normal(mu, logvar).mean()
         return dict(loss=(1 - beta) * error + beta * kl, reconstruction=error, kl=kl)
@@ -143,7 +152,8 @@ class CloudVAE(nn.Module):
 def train_cloud(model: CloudVAE, points: Tensor, epochs: int = 100, lr: float = 1e-3, seed: int = 0) -> list[dict]:
     "100 epochs of a data set of length 1; beta grows from 0 to 1."
     torch.manual_seed(seed)
-    opt, history = torch.optim.Adam(model.parameters(), lr=lr), []
+    opt = torch.optim.Adam(model.parameters(), lr=lr)
+    history = []
     for epoch in range(epochs):
         parts = model.loss(points[None], beta=epoch / (epochs - 1))
         opt.zero_grad()

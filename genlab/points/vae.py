@@ -74,13 +74,15 @@ class PointAutoencoder(nn.Module):
     def __init__(self, latent_dim: int = 8, hidden: int = 128, depth: int = 3):
         super().__init__()
         self.latent_dim = latent_dim
-        self.encoder, self.decoder = mlp(5, hidden, 2 * latent_dim, depth), mlp(latent_dim, hidden, 5, depth)
+        self.encoder = mlp(5, hidden, 2 * latent_dim, depth)
+        self.decoder = mlp(latent_dim, hidden, 5, depth)
         self.register_buffer("shift", torch.zeros(5))
         self.register_buffer("scale", torch.ones(5))
 
     def standardise(self, points: Tensor):  # (n, 5) -> self
         "Take shift and scale from these points."
-        self.shift, self.scale = points.mean(dim=0).to(self.shift), points.std(dim=0).to(self.scale)
+        self.shift = points.mean(dim=0).to(self.shift)
+        self.scale = points.std(dim=0).to(self.scale)
         return self
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:  # (B, 5) -> mu, logvar, (B, Z) each
@@ -117,7 +119,8 @@ class SigmaAutoencoder(PointAutoencoder):
 class PointVAE(SigmaAutoencoder):
     "A VAE of single points: the ELBO as its loss, and a density on z that `fit_prior` may replace."
 
-    def __init__(self, latent_dim: int = 8, hidden: int = 128, depth: int = 3, max_sigma_px: float | None = None, n_components: int = 1):
+    def __init__(self, latent_dim: int = 8, hidden: int = 128, depth: int = 3,
+                 max_sigma_px: float | None = None, n_components: int = 1):
         super().__init__(latent_dim, hidden, depth, max_sigma_px)
         self.prior = GaussianMixture(n_components, latent_dim)  # as it starts: exactly N(0, I)
 
@@ -186,9 +189,11 @@ def learning_rate(t: float, lr: float, warmup: float = 0.03) -> float:
     return lr * min(1.0, t / warmup + 1e-3) * 0.5 * (1 + math.cos(math.pi * t))
 
 # %% ../../nbs/1_points/12_vae.ipynb #834c3f16
-def train_epoch(model: PointVAE, points: Tensor, opt, epoch: int, epochs: int, batch_size: int, lr: float, beta: Callable, objective: Callable):
+def train_epoch(model: PointVAE, points: Tensor, opt, epoch: int, epochs: int, batch_size: int, lr: float,
+                beta: Callable, objective: Callable):
     "One pass over the shuffled points; returns the mean parts of the loss."
-    batches, sums = torch.randperm(len(points)).split(batch_size), {}
+    batches = torch.randperm(len(points)).split(batch_size)
+    sums = {}
     for i, index in enumerate(batches):
         t = (epoch + i / len(batches)) / epochs  # share of the training done
         opt.param_groups[0]["lr"] = learning_rate(t, lr)
@@ -216,7 +221,9 @@ def train(
     "Train a point VAE, written out."
     torch.manual_seed(seed)
     model.standardise(points)
-    opt, history, kept = torch.optim.AdamW(model.parameters(), lr=lr, fused=True), {}, {}
+    opt = torch.optim.AdamW(model.parameters(), lr=lr, fused=True)
+    history = {}
+    kept = {}
     for epoch in range(epochs):
         for name, value in train_epoch(model, points, opt, epoch, epochs, batch_size, lr, beta, objective).items():
             history.setdefault(name, []).append(value)
@@ -256,15 +263,18 @@ def fit_prior(
     draws: int = 2,          # codes per point
     seed: int = 0,
 ) -> PointVAE:               # the same model, with `model.prior` replaced
-    "Ex-post density estimation: a mixture of Gaussians on the codes of the active dimensions (Ghosh et al. 2020, section 4)."
-    g, points = torch.Generator().manual_seed(seed), points.to(model.shift.device)
+    "Ex-post density estimation: a Gaussian mixture on the codes of active dimensions (Ghosh et al. 2020, section 4)."
+    g = torch.Generator().manual_seed(seed)
+    points = points.to(model.shift.device)
     mu, logvar = (p.cpu().repeat(draws, 1) for p in model.encode(points))
     z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=g)
     active = active_units(model, points).cpu()
     full = GaussianMixture(n_components, model.latent_dim)
     if active.any():  # after a collapse nothing is active, and N(0, I) is the density of the codes
-        part, index = fit_mixture(z[:, active], n_components, g), active.nonzero().squeeze(1)
-        full.weights, full.means[:, index] = part.weights, part.means
+        part = fit_mixture(z[:, active], n_components, g)
+        index = active.nonzero().squeeze(1)
+        full.weights = part.weights
+        full.means[:, index] = part.means
         full.scale_tril[:, index[:, None], index] = part.scale_tril
     model.prior = full.to(model.shift.device)
     return model
@@ -382,7 +392,7 @@ class PointFiles(PointCommands):
 
 # %% ../../nbs/1_points/12_vae.ipynb #db09cbe5
 class PointRecipe(PointFiles):
-    "Pictures on the way, the density on z at the end, the yardsticks. `config`, `pi` and `model` come from the subclass."
+    "Pictures on the way, the density on z at the end, yardsticks. `config`, `pi` and `model` come from the subclass."
 
     def finish(self, model: PointVAE, seed: int) -> None:
         "What comes after the last step: the ex-post density."

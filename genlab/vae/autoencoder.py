@@ -29,7 +29,7 @@ def principal_components(
     "Principal components, in float64 inside."
     flat = x.flatten(1).double()
     mean = flat.mean(dim=0)
-    eigenvalues, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
+    eigenvalues, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))  # (D,), (D, D)
     return mean.float(), vectors.flip(1)[:, :k].float(), eigenvalues.flip(0).clamp(min=0).float()
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #36fda426
@@ -40,7 +40,7 @@ class AutoEncoder(Model):
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
         latent_dim: Positive = 64,       # size of the code
-        widths: Sizes = (32, 64),  # channels at each resolution, from fine to coarse
+        widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
         patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
         blocks: NotNegative = 1,         # residual blocks at each resolution
         components: Positive = 10,       # Gaussians in the density of the codes
@@ -93,13 +93,15 @@ class CodeDensity(nn.Module):
 
     def fit(self, z: Tensor, active: Tensor, seed: int = 0) -> "CodeDensity":  # codes (N, Z), how variable each is (Z,)
         "Fit to codes, on the CPU; stays on its own device."
-        device, z = self.mean.device, z.cpu()
+        device = self.mean.device
+        z = z.cpu()
         self.mean.copy_(z.mean(dim=0))
         self.std.copy_(z.std(dim=0))
         self.together.copy_(active.cpu().argsort(descending=True)[:len(self.together)])
         part = (z - self.mean.cpu()) / (self.std.cpu() + 1e-6)
         components = len(self.mixture.weights)
-        fitted = fit_mixture(part[:, self.together.cpu()], components, torch.Generator().manual_seed(seed), steps=30, reg=1e-3)
+        fitted = fit_mixture(part[:, self.together.cpu()], components, torch.Generator().manual_seed(seed),
+                             steps=30, reg=1e-3)
         self.mixture.load_state_dict(fitted.state_dict())
         return self.to(device)
 
@@ -125,7 +127,8 @@ class AutoEncoderConfig(TrainingConfig):
 def check_components(config, train: ImageSet) -> None:
     "A mixture needs as many codes as it has components."
     if config.components > min(len(train), 10_000):
-        raise UserError(f"components is {config.components}, but the density is fitted to {min(len(train), 10_000)} training images. Choose fewer components.")
+        raise UserError(f"components is {config.components}, but the density is fitted to "
+                        f"{min(len(train), 10_000)} training images. Choose fewer components.")
 
 # %% ../../nbs/3_vae/30_autoencoder.ipynb #4463a09e
 class AutoEncoderRecipe(MeasuredRecipe):

@@ -27,7 +27,8 @@ from .autoencoder import CodeDensity, check_components
 
 # %% ../../nbs/3_vae/31_vae.ipynb #50012d2d
 class GaussianPixels(nn.Module):
-    "Each pixel Gaussian around the decoder's output, one variance for all: the best one for the batch, or 1 (sigma-VAE, Rybkin et al. 2021)."
+    """Each pixel Gaussian around the decoder's output, one variance for all:
+    the best one for the batch, or 1 (sigma-VAE, Rybkin et al. 2021)."""
 
     per_pixel = 1  # numbers that the decoder has to give for each
 
@@ -57,7 +58,7 @@ class LogisticPixels(nn.Module):
     per_pixel = 2
 
     def forward(self, x: Tensor, out: Tensor) -> Tensor:  # images, (B, 2C, H, W) -> log p(x|z) in nats, (B,)
-        mean, log_scale = out.chunk(2, dim=1)
+        mean, log_scale = out.chunk(2, dim=1)  # (B, C, H, W) each
         log_scale = log_scale.clamp(min=-7)
         upper, lower = ((x - mean + edge / 255) * (-log_scale).exp() for edge in (1, -1))
         inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-6)))
@@ -79,10 +80,11 @@ class VAE(Model):
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
         latent_dim: Positive = 128,      # size of the latent space
-        widths: Sizes = (32, 64),  # channels at each resolution, from fine to coarse
+        widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
         patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
         blocks: NotNegative = 1,         # residual blocks at each resolution
-        pixels: Literal["optimal", "unit", "logistic"] = "optimal",  # likelihood: Gaussian with the best or unit variance, or logistic
+        # likelihood: Gaussian with the best or unit variance, or logistic
+        pixels: Literal["optimal", "unit", "logistic"] = "optimal",
         components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
     ):
         super().__init__()
@@ -139,10 +141,13 @@ def loss(self: VAE, x: Tensor, y=None, beta: float = 1.0, free_bits: float = 0.0
 
 @patch
 @torch.no_grad()
-def sample(self: VAE, n: int, y=None, *, generator: torch.Generator | None = None, ex_post: bool = True) -> Tensor:  # (n, C, H, W)
+def sample(
+    self: VAE, n: int, y=None, *, generator: torch.Generator | None = None, ex_post: bool = True,
+) -> Tensor:  # (n, C, H, W)
     "Decode codes from the density fitted after training, or from the prior N(0, I)."
     device = self.density.mean.device
-    z = self.density.sample(n, generator=generator) if ex_post else torch.randn(n, self.latent_dim, generator=generator, device=device)
+    z = (self.density.sample(n, generator=generator) if ex_post
+         else torch.randn(n, self.latent_dim, generator=generator, device=device))
     return self.decode(z)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #86927074
@@ -205,8 +210,10 @@ def likelihood(self: VAERecipe, model: VAE, seed: int) -> dict[str, dict]:
 
 # %% ../../nbs/3_vae/31_vae.ipynb #70210c0d
 def elbo_and_bits(model: VAE, data: ImageSet, seed: int = 0) -> dict[str, dict]:  # name: {value, n}
-    "The ELBO in nats per image, and in bits per dimension. The first is a mass for the logistic, a density for Gaussians: compare bits only."
-    discrete, held = isinstance(model.pixels, LogisticPixels), HeldOut(data, model)
+    """The ELBO in nats per image, and in bits per dimension.
+    The first is a mass for the logistic, a density for Gaussians: compare bits only."""
+    discrete = isinstance(model.pixels, LogisticPixels)
+    held = HeldOut(data, model)
 
     def nats(x):
         spread = 0 if discrete else (torch.rand_like(x) - 0.5) * 2 / 255

@@ -27,9 +27,10 @@ def nearest(
     "Index of the code nearest to each vector; at most about 2**20 distances are in memory at once."
     half = 0.5 * codebook.square().sum(dim=1)
     rows = max(1, 2**20 // len(codebook))
-    index = torch.empty(len(x), dtype=torch.int64, device=x.device)  # made first: small results between large tables would break up the memory
+    # made first: small results between large tables would break up the memory
+    index = torch.empty(len(x), dtype=torch.int64, device=x.device)
     for i in range(0, len(x), rows):
-        index[i:i + rows] = torch.addmm(half, x[i:i + rows], codebook.T, alpha=-1).argmin(dim=1)
+        index[i:i + rows] = torch.addmm(half, x[i:i + rows], codebook.T, alpha=-1).argmin(dim=1)  # of (rows, K)
     return index
 
 # %% ../../nbs/4_vq/40_quantize.ipynb #bad07932
@@ -71,7 +72,8 @@ def straight_through(x: Tensor, code: Tensor) -> Tensor:  # (N, D), (N, D) -> (N
 
 # %% ../../nbs/4_vq/40_quantize.ipynb #91833de0
 def rotate_through(x: Tensor, code: Tensor) -> Tensor:  # (N, D), (N, D) -> (N, D)
-    "The code's value; gradients go back through the rotation and scaling from vector to code (Fifty et al. 2024, section 4.2)."
+    """The code's value; gradients go back through the rotation and scaling from vector to code
+    (Fifty et al. 2024, section 4.2)."""
     a, b = F.normalize(x.detach(), dim=1), F.normalize(code.detach(), dim=1)
     r = F.normalize(a + b, dim=1)
     scale = code.detach().norm(dim=1, keepdim=True) / x.detach().norm(dim=1, keepdim=True).clamp(min=1e-6)
@@ -93,7 +95,7 @@ class Quantizer(nn.Module):
 
     def forward(self, h: Tensor) -> Quantized:
         with torch.autocast(h.device.type, enabled=False):  # in half precision, the nearest code would often be another
-            z, index, losses = self.choose(h.movedim(1, -1).flatten(0, -2).float())
+            z, index, losses = self.choose(h.movedim(1, -1).flatten(0, -2).float())  # of (B H W, D)
         spatial = (len(h), *h.shape[2:])
         return Quantized(z.view(*spatial, -1).movedim(-1, 1), index.view(spatial), losses)
 
@@ -121,10 +123,13 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
     ):
         super().__init__()
-        self.n_codes, self.learn, self.restart, self.cosine, self.decay = n_codes, learn, restart and learn != "sim", cosine, decay
+        self.n_codes, self.learn = n_codes, learn
+        self.restart = restart and learn != "sim"
+        self.cosine, self.decay = cosine, decay
         self.pass_on = rotate_through if rotation else straight_through
         d = code_dim or dim
-        self.project_in, self.project_out = (nn.Linear(dim, d), nn.Linear(d, dim)) if code_dim else (nn.Identity(), nn.Identity())
+        self.project_in, self.project_out = (
+            (nn.Linear(dim, d), nn.Linear(d, dim)) if code_dim else (nn.Identity(), nn.Identity()))
         self.mix = nn.Linear(d, d, bias=False) if learn == "sim" else nn.Identity()
         self.make_codes(d, start)
         self.seen: list[tuple[Tensor, Tensor, Tensor]] = []  # of the batch's shards since the last update
@@ -156,9 +161,12 @@ def vectors(self: VectorQuantizer, index: Tensor) -> Tensor:  # int64 (...) -> (
     "The features that stand for numbers."
     return self.project_out(F.embedding(index, self.codes()))
 
-
+# %% ../../nbs/4_vq/40_quantize.ipynb #bdeafb97
 @patch
-def choose(self: VectorQuantizer, x: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # (N, D) -> (N, D), (N,), losses
+def choose(
+    self: VectorQuantizer,
+    x: Tensor,  # (N, D)
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # (N, D), (N,), losses
     "Replace vectors by their nearest codes."
     x = self.project_in(x)
     x = F.normalize(x, dim=1) if self.cosine else x
@@ -211,8 +219,10 @@ def update(self: VectorQuantizer) -> None:
     "Moving averages, and new places for dead codes: once per step of the optimiser."
     if not self.seen:
         return
-    counts, sums = (torch.stack(part).sum(dim=0) for part in list(zip(*self.seen, strict=True))[:2])  # all shards' counts, all shards' sums
-    places, self.seen = self.seen[0][2], []
+    # all shards' counts, all shards' sums
+    counts, sums = (torch.stack(part).sum(dim=0) for part in list(zip(*self.seen, strict=True))[:2])
+    places = self.seen[0][2]
+    self.seen = []
     if _shared():
         dist.all_reduce(counts)
         dist.all_reduce(sums)
@@ -224,7 +234,9 @@ def update(self: VectorQuantizer) -> None:
         self.codebook.copy_(F.normalize(codes, dim=1) if self.cosine else codes)
     if self.restart:
         dead = self.recent < 0.05
-        self.codebook[dead], self.use[dead], self.recent[dead] = places[dead], 1.0, 1.0
+        self.codebook[dead] = places[dead]
+        self.use[dead] = 1.0
+        self.recent[dead] = 1.0
 
 # %% ../../nbs/4_vq/40_quantize.ipynb #80ac95bc
 def perplexity(counts: Tensor) -> float:  # how often each code occurs, (K,)
@@ -248,7 +260,8 @@ class FSQ(Quantizer):
         self.n_codes = math.prod(levels)
         self.project_in, self.project_out = nn.Linear(dim, len(levels)), nn.Linear(len(levels), dim)
         self.register_buffer("levels", torch.tensor(levels))
-        self.register_buffer("places", torch.tensor([math.prod(levels[:i]) for i in range(len(levels))]), persistent=False)
+        self.register_buffer("places", torch.tensor([math.prod(levels[:i]) for i in range(len(levels))]),
+                             persistent=False)
 
     def bound(self, x: Tensor) -> Tensor:  # (N, d) -> (N, d), so that rounding gives -L//2 .. (L-1)//2
         "Bend each number into the interval of its levels."
@@ -259,7 +272,8 @@ class FSQ(Quantizer):
         "Round; the number of the code is written in digits of base L_1, L_2, ..."
         bent = self.bound(self.project_in(x))
         digits = (bent.round() + self.levels // 2).long()
-        return self.project_out(straight_through(bent, bent.round()) / (self.levels // 2)), (digits * self.places).sum(dim=1), {}
+        return (self.project_out(straight_through(bent, bent.round()) / (self.levels // 2)),  # (N, D)
+                (digits * self.places).sum(dim=1), {})
 
     def vectors(self, index: Tensor) -> Tensor:  # int64 (...) -> (..., D)
         "The features that stand for numbers."

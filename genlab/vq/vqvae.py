@@ -33,7 +33,8 @@ class ResDown(nn.Module):
         super().__init__()
         middle = max(1, out_channels // 2)
         self.direct = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-        self.path = nn.Sequential(group_norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, middle, 3, stride=2, padding=1),
+        self.path = nn.Sequential(group_norm(in_channels), nn.SiLU(),
+                                  nn.Conv2d(in_channels, middle, 3, stride=2, padding=1),
                                   group_norm(middle), nn.SiLU(), nn.Conv2d(middle, out_channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, C', H/2, W/2)
@@ -67,7 +68,8 @@ def encoder_decoder(
         return ConvEncoder(shape, widths, patch, blocks), ConvDecoder(shape, widths, patch, blocks)
     halvings = round(math.log2(patch))
     if 2**halvings != patch:
-        raise UserError(f"patch is {patch}; the residual form halves the size step by step, so it has to be a power of 2.")
+        raise UserError(f"patch is {patch}; the residual form halves the size step by step, "
+                        "so it has to be a power of 2.")
     steps = list(zip([*[widths[0]] * halvings, *widths], [*[widths[0]] * halvings, *widths][1:], strict=False))
     ends = nn.Conv2d(shape[0], widths[0], 3, padding=1), nn.Conv2d(widths[0], shape[0], 3, padding=1)
     return (nn.Sequential(ends[0], *[ResDown(a, b) for a, b in steps], group_norm(widths[-1]), nn.SiLU()),
@@ -141,7 +143,8 @@ def reconstruct(self: VQVAE, x: Tensor, y=None) -> Tensor:
 def loss(self: VQVAE, x: Tensor, y=None) -> dict[str, Tensor]:
     "Negative log-likelihood with the data's variance, and the quantiser's losses, in the same units."
     out = self.quantizer(self.to_codes(self.encoder(x)))
-    back, half = self.decode_vectors(out.z), x[0].numel() / 2
+    back = self.decode_vectors(out.z)
+    half = x[0].numel() / 2
     parts = dict(reconstruction=-log_normal(x.flatten(1), back.flatten(1), self.variance.log()).mean())
     weights = dict(commitment=self.commitment, codebook=1.0)
     parts |= {name: half * weights[name] * value for name, value in out.losses.items()}
@@ -191,7 +194,8 @@ class VQVAERecipe(MeasuredRecipe):
 # %% ../../nbs/4_vq/41_vqvae.ipynb #816a40af
 def code_counts(model: VQVAE, x: Tensor) -> Tensor:  # uint8 (N, C, H, W) -> int64 (K,), on the CPU
     "How often each code occurs in images."
-    device, counts = model.counts.device, torch.zeros(model.quantizer.n_codes, dtype=torch.int64)
+    device = model.counts.device
+    counts = torch.zeros(model.quantizer.n_codes, dtype=torch.int64)
     for part in x.split(500):
         counts += torch.bincount(model.encode(to_float(part).to(device)).flatten().cpu(), minlength=len(counts))
     return counts
@@ -202,15 +206,17 @@ def code_counts(model: VQVAE, x: Tensor) -> Tensor:  # uint8 (N, C, H, W) -> int
 def finish(self: VQVAERecipe, model: VQVAE, seed: int) -> None:
     "The histogram of the codes and the error, on up to 10,000 training images."
     model.counts.copy_(code_counts(model, self.data.x[:10_000]))
-    model.error.fill_(max(1e-6, HeldOut(self.data, model, 10_000).mean(lambda x: dict(e=(x - model.reconstruct(x)).square().mean()))["e"]))
+    model.error.fill_(max(1e-6, HeldOut(self.data, model, 10_000).mean(
+        lambda x: dict(e=(x - model.reconstruct(x)).square().mean()))["e"]))
     if usage(model.counts) < 0.5:
-        print(f"Only {usage(model.counts):.0%} of the codes are in use. A smaller codebook would do, or another quantizer (chapter 40).")
+        print(f"Only {usage(model.counts):.0%} of the codes are in use. "
+              "A smaller codebook would do, or another quantizer (chapter 40).")
 
 # %% ../../nbs/4_vq/41_vqvae.ipynb #ce961abf
 @patch
 @torch.no_grad()
 def pixel_nats(self: VQVAE, x: Tensor) -> Tensor:  # images -> nats, (B,)
-    "-log p(x + u | words), expected over u uniform in a grey level; Gaussian with the variance left on training images."
+    "-log p(x + u | words), mean over u uniform in a grey level; Gaussian with the variance left on training images."
     spread = x[0].numel() * (2 / 255) ** 2 / 12  # the variance of u, for all pixels
     return -log_normal(x.flatten(1), self.reconstruct(x).flatten(1), self.error.log()) + spread / (2 * self.error)
 
@@ -219,15 +225,19 @@ def pixel_nats(self: VQVAE, x: Tensor) -> Tensor:  # images -> nats, (B,)
 def likelihood(self: VQVAERecipe, model: VQVAE, seed: int) -> dict[str, dict]:
     "Bits per dimension with the histogram as prior, usage and perplexity, FID of reconstructions, on the test images."
     test = self.splits["test"]
-    held, log_p = HeldOut(test, model), (model.counts.clamp(min=0.5) / model.counts.clamp(min=0.5).sum()).log()
+    held = HeldOut(test, model)
+    log_p = (model.counts.clamp(min=0.5) / model.counts.clamp(min=0.5).sum()).log()
 
     def nats(x):
         words = -log_p[model.encode(x)].flatten(1).sum(dim=1)
         return dict(words=words.mean(), pixels=model.pixel_nats(x).mean())
 
-    parts, counts, n = held.mean(nats), code_counts(model, test.x), dict(n=held.n)
+    parts = held.mean(nats)
+    counts = code_counts(model, test.x)
+    n = dict(n=held.n)
     bits = bits_per_dim(sum(parts.values()), math.prod(test.shape), scale=127.5)
-    values = dict(bits_per_dim=float(bits), word_nats=parts["words"], usage=usage(counts), perplexity=perplexity(counts))
+    values = dict(bits_per_dim=float(bits), word_nats=parts["words"],
+                  usage=usage(counts), perplexity=perplexity(counts))
     return {name: dict(value=value, **n) for name, value in values.items()} | reconstruction_fid(model, test)
 
 # %% ../../nbs/4_vq/41_vqvae.ipynb #a0f77c9f
