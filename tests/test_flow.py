@@ -1,4 +1,5 @@
-"Flows of points (chapter 70): every transform against autograd's Jacobian and against nflows; steps that explode; recomputation."
+"""Flows of points (chapter 70): every transform against autograd's Jacobian and against nflows; steps that explode;
+recomputation."""
 
 import math
 
@@ -45,7 +46,8 @@ MAKE = {
 @given(dim=st.integers(2, 6), context_dim=st.sampled_from([0, 3]), seed=st.integers(0, 2**16))
 def test_inverse_and_log_det(name, dim, context_dim, seed):
     torch.manual_seed(seed)
-    transform, x = perturbed(MAKE[name](dim, context_dim), 0.3), torch.randn(3, dim, dtype=torch.float64)
+    transform = perturbed(MAKE[name](dim, context_dim), 0.3)
+    x = torch.randn(3, dim, dtype=torch.float64)
     context = torch.randn(3, context_dim, dtype=torch.float64) if context_dim else None
     assert transform(x, context)[0].shape == x.shape
     proves(transform, x, context)
@@ -61,7 +63,8 @@ def test_inverse_in_single_precision(name):
 @pytest.mark.parametrize("kind", [ActNorm, LULinear])
 def test_channels_of_images(kind, shape):
     torch.manual_seed(0)
-    transform, x = perturbed(kind(shape[0]), 0.3), torch.randn(2, *shape, dtype=torch.float64)
+    transform = perturbed(kind(shape[0]), 0.3)
+    x = torch.randn(2, *shape, dtype=torch.float64)
     z, log_det = transform(x)
     torch.testing.assert_close(log_det, jacobian_log_det(transform, x), rtol=0, atol=1e-10)
     assert inverse_error(transform, x) < 1e-10
@@ -105,7 +108,8 @@ def test_the_same_linear_layer_in_nflows():
     from nflows.transforms import LULinear as Theirs
 
     torch.manual_seed(0)
-    ours, theirs = perturbed(LULinear(4), 0.3), Theirs(4, using_cache=False).double()
+    ours = perturbed(LULinear(4), 0.3)
+    theirs = Theirs(4, using_cache=False).double()
     with torch.no_grad():
         theirs.bias.zero_()
         theirs.lower_entries.copy_(ours.lower[theirs.lower_indices])
@@ -134,15 +138,18 @@ def test_samples_have_the_density_that_made_them():
 
 def test_every_parameter_learns():
     torch.manual_seed(0)
-    flow, x = Flow(point_transform(5, Affine, 3, 16, context_dim=2), (5,)), torch.rand(200, 5)
+    flow = Flow(point_transform(5, Affine, 3, 16, context_dim=2), (5,))
+    x = torch.rand(200, 5)
     assert idle_parameters(flow, lambda: flow(x, x[:, :2])["loss"]) == []
 
 
 def test_recomputation_gives_the_same_gradients():
-    x, grads = torch.randn(30, 4), []
+    x = torch.randn(30, 4)
+    grads = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        flow = Flow(Compose(*perturbed(point_transform(4, Affine, 3, 16), 0.3, dtype=torch.float32).layers, recompute=recompute), (4,))
+        flow = Flow(Compose(*perturbed(point_transform(4, Affine, 3, 16), 0.3, dtype=torch.float32).layers,
+                            recompute=recompute), (4,))
         flow(x)["loss"].backward()
         grads.append([p.grad for p in flow.parameters()])
     for a, b in zip(*grads, strict=True):
@@ -159,7 +166,8 @@ def test_a_step_that_explodes_is_left_out_and_counted():
             before.append({name: p.detach().clone() for name, p in self.model.named_parameters()})
             return self.model(batch)
 
-    before, flow = [], Flow(point_transform(2, Affine, 2, 16), (2,))
+    before = []
+    flow = Flow(point_transform(2, Affine, 2, 16), (2,))
     recipe = Recipe(flow, 1e-3)
     _, progress = fit(recipe, x, steps=100, batch_size=20)
     skipped = [row["step"] for row in progress.log if row["skipped"]]
@@ -199,7 +207,8 @@ class Steps(FlowRecipe):
     def go(self, batches):
         "What the loop does, on given batches, half way through a training."
         self.progress.step = 500
-        update = Update(self, Given(batches), self.progress, Accelerator(cpu=True), steps=1_000, batch_size=20, accumulate=1, seed=0)
+        update = Update(self, Given(batches), self.progress, Accelerator(cpu=True),
+                        steps=1_000, batch_size=20, accumulate=1, seed=0)
         return [float(self.step(update, 0.5)["skipped"]) for _ in range(len(batches))]
 
 
@@ -208,7 +217,8 @@ def batches(n, seed=0):
 
 
 def test_exactly_the_steps_with_the_outliers_are_left_out():
-    recipe, given = Steps(), batches(60)
+    recipe = Steps()
+    given = batches(60)
     for i in (5, 25, 40):
         given[i] = given[i] * 1e4
     before = recipe.go(given[:40])
@@ -273,9 +283,11 @@ def test_a_single_nan_is_no_explosion():
 
 
 def test_rate_and_norm_of_each_step():
-    recipe, norms = Steps(), []
+    recipe = Steps()
+    norms = []
     recipe.optimizers["model"].register_step_pre_hook(
-        lambda opt, *_: norms.append(float(torch.nn.utils.get_total_norm([p.grad for g in opt.param_groups for p in g["params"]]))))
+        lambda opt, *_: norms.append(float(torch.nn.utils.get_total_norm(
+            [p.grad for g in opt.param_groups for p in g["params"]]))))
     for p in recipe.model.parameters():
         p.register_hook(lambda grad: 100 * grad)
     fit(recipe, torch.randn(500, 2), steps=30, batch_size=20)
@@ -307,7 +319,8 @@ def test_what_the_recipe_measures():
     pi = load_pi()
     torch.manual_seed(0)
     recipe = PointFlowRecipe(PointFlowConfig(layers=2, hidden=16), pi)
-    model, state = recipe.model.eval(), torch.get_rng_state()
+    model = recipe.model.eval()
+    state = torch.get_rng_state()
     values = recipe.evaluate(model, 3)
     assert torch.equal(state, torch.get_rng_state())
     torch.manual_seed(3)
@@ -353,7 +366,8 @@ def test_density_of_points_is_in_their_own_units():
 
 
 def test_dequantisation_stays_in_the_cell():
-    model, x = PointFlow(point_transform(5, Affine, 1)), load_pi().points
+    model = PointFlow(point_transform(5, Affine, 1))
+    x = load_pi().points
     away = (model.dequantise(x) - x).abs() / model.cell
     assert away.max() <= 0.5 + 1e-3 and away.max() > 0.49
     assert (model.cell * torch.tensor([300, 300, 255, 255, 255]) == 1).all()
@@ -386,12 +400,14 @@ def test_the_parts_of_the_loss_have_the_right_names():
     x = torch.randn(50, 2)
     with torch.no_grad():
         parts = Flow(Compose(norm), (2,))(x)
-    assert float(parts["volume"]) == pytest.approx(-1.2) and float(parts["base"]) == pytest.approx(float(-log_normal(norm(x)[0].detach()).mean()))
+    assert (float(parts["volume"]) == pytest.approx(-1.2)
+            and float(parts["base"]) == pytest.approx(float(-log_normal(norm(x)[0].detach()).mean())))
 
 
 def test_autocast_does_not_reach_a_flow():
     torch.manual_seed(0)
-    flow, x = Flow(perturbed(point_transform(5, Affine, 3, 16), 0.3, torch.float32), (5,)), torch.randn(50, 5)
+    flow = Flow(perturbed(point_transform(5, Affine, 3, 16), 0.3, torch.float32), (5,))
+    x = torch.randn(50, 5)
     expected = flow.log_prob(x)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(flow.log_prob(x), expected)
@@ -410,7 +426,8 @@ def test_the_largest_error_counts():
 
 def test_start_of_a_norm_with_hardly_any_spread():
     for kept, expected in ((1e-3, 0.5), (0.0, 0.0)):
-        norm, x = ActNorm(1), kept * torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)) + 5
+        norm = ActNorm(1)
+        x = kept * torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)) + 5
         norm.init_from_data(x)
         assert float(norm(x)[0].detach().std()) == pytest.approx(expected, abs=1e-2)
         assert float(norm.log_scale.detach()) == pytest.approx(-math.log(kept + 1e-3), abs=1e-2)

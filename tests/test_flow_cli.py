@@ -43,7 +43,8 @@ def test_what_image_flows_measure(work, model):
 
 def test_what_the_point_flow_measures(work):
     values = json.loads((work / "pi-flow" / "metrics.json").read_text())
-    assert {"swd", "on_glyph", "c2st", "nll", "inverse_error"} <= values.keys() and values["inverse_error"]["value"] < 1e-4
+    assert ({"swd", "on_glyph", "c2st", "nll", "inverse_error"} <= values.keys()
+            and values["inverse_error"]["value"] < 1e-4)
 
 
 @pytest.mark.parametrize("args,said", [

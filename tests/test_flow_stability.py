@@ -1,6 +1,7 @@
 """300 steps at 1e-3 of every flow: nothing becomes NaN, hardly a step is left out, and everything can still be undone.
 
-Twenty seeds on points, three on images; GENLAB_SEEDS=20 pytest tests/test_flow_stability.py takes twenty there too (ten minutes on two cores).
+Twenty seeds on points, three on images; GENLAB_SEEDS=20 pytest tests/test_flow_stability.py takes twenty there too
+(ten minutes on two cores).
 """
 
 import math
@@ -56,7 +57,8 @@ def test_points(name, seed):
 
 @pytest.fixture(scope="module")
 def images(few_images) -> torch.Tensor:
-    return to_float(load_images("fashion_mnist", "train", root=few_images).x[..., 6:22, 6:22])  # large flat areas, again the worst case
+    # large flat areas, again the worst case
+    return to_float(load_images("fashion_mnist", "train", root=few_images).x[..., 6:22, 6:22])
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,4 +1,5 @@
-"Flows of images (chapters 71 and 72): transforms against autograd's Jacobian and against peers, bits and their constants, files, labels, training."
+"""Flows of images (chapters 71 and 72): transforms against autograd's Jacobian and against peers, bits and their
+constants, files, labels, training."""
 
 import math
 from dataclasses import replace
@@ -51,11 +52,13 @@ HALVES = {"board": Checkerboard, "channels": Channels}
 
 
 @settings(max_examples=12, deadline=None)
-@given(kind=st.sampled_from(list(HALVES)), flip=st.booleans(), c=st.integers(2, 4), h=st.integers(1, 5), w=st.integers(1, 5),
+@given(kind=st.sampled_from(list(HALVES)), flip=st.booleans(),
+       c=st.integers(2, 4), h=st.integers(1, 5), w=st.integers(1, 5),
        context_dim=st.sampled_from([0, 3]), seed=st.integers(0, 2**16))
 def test_couplings(kind, flip, c, h, w, context_dim, seed):
     torch.manual_seed(seed)
-    halves, x = HALVES[kind](flip), torch.randn(2, c, h, w, dtype=torch.float64)
+    halves = HALVES[kind](flip)
+    x = torch.randn(2, c, h, w, dtype=torch.float64)
     context = torch.randn(2, context_dim, dtype=torch.float64) if context_dim else None
     coupling = perturbed(ImageCoupling(c, halves, Affine(), 6, 1, context_dim))
     z = coupling(x, context)[0]
@@ -72,43 +75,49 @@ def test_couplings(kind, flip, c, h, w, context_dim, seed):
 def test_transforms_without_networks(c, h, w, seed):
     torch.manual_seed(seed)
     u = torch.rand(2, c, 2 * h, 2 * w, dtype=torch.float64)
-    for transform in (Logit(), Squeeze(), perturbed(ActNorm(c)), perturbed(LULinear(c)), Compose(Logit(), Squeeze(), perturbed(LULinear(4 * c)))):
+    for transform in (Logit(), Squeeze(), perturbed(ActNorm(c)), perturbed(LULinear(c)),
+                      Compose(Logit(), Squeeze(), perturbed(LULinear(4 * c)))):
         proves(transform, u)
 
 
 @pytest.mark.parametrize("multi_scale", [True, False])
 @settings(max_examples=5, deadline=None)
-@given(c=st.integers(1, 3), levels=st.integers(1, 2), h=st.integers(1, 2), w=st.integers(1, 2), context_dim=st.sampled_from([0, 2]),
-       seed=st.integers(0, 2**16))
+@given(c=st.integers(1, 3), levels=st.integers(1, 2), h=st.integers(1, 2), w=st.integers(1, 2),
+       context_dim=st.sampled_from([0, 2]), seed=st.integers(0, 2**16))
 def test_realnvp_transform(multi_scale, c, levels, h, w, context_dim, seed):
     torch.manual_seed(seed)
     shape = (c, h * 2**levels, w * 2**levels)
     transform = perturbed(image_transform(shape, Affine, 2, 5, 1, levels, context_dim, multi_scale=multi_scale))
-    proves(transform, torch.rand(2, *shape, dtype=torch.float64), torch.randn(2, context_dim, dtype=torch.float64) if context_dim else None)
+    proves(transform, torch.rand(2, *shape, dtype=torch.float64),
+           torch.randn(2, context_dim, dtype=torch.float64) if context_dim else None)
 
 
 @settings(max_examples=5, deadline=None)
-@given(c=st.integers(1, 3), levels=st.integers(1, 2), h=st.integers(1, 2), w=st.integers(1, 2), n_labels=st.sampled_from([0, 3]),
-       seed=st.integers(0, 2**16))
+@given(c=st.integers(1, 3), levels=st.integers(1, 2), h=st.integers(1, 2), w=st.integers(1, 2),
+       n_labels=st.sampled_from([0, 3]), seed=st.integers(0, 2**16))
 def test_glow_transform(c, levels, h, w, n_labels, seed):
     torch.manual_seed(seed)
     shape = (c, h * 2**levels, w * 2**levels)
-    model, y = perturbed(Glow(shape, n_labels, 2, 5, 1, levels)), torch.randint(3, (2,))
+    model = perturbed(Glow(shape, n_labels, 2, 5, 1, levels))
+    y = torch.randint(3, (2,))
     proves(model.transform, torch.rand(2, *shape, dtype=torch.float64), model.context(y))
 
 
 @settings(max_examples=8, deadline=None)
-@given(leaving=st.integers(1, 4), staying=st.integers(0, 4), context_dim=st.sampled_from([0, 2]), seed=st.integers(0, 2**16))
+@given(leaving=st.integers(1, 4), staying=st.integers(0, 4),
+       context_dim=st.sampled_from([0, 2]), seed=st.integers(0, 2**16))
 def test_learned_prior(leaving, staying, context_dim, seed):
     torch.manual_seed(seed)
     prior = perturbed(LearnedPrior(leaving, staying, context_dim))
-    gone, stays = torch.randn(2, leaving, 3, 2, dtype=torch.float64), torch.randn(2, staying, 3, 2, dtype=torch.float64)
+    gone = torch.randn(2, leaving, 3, 2, dtype=torch.float64)
+    stays = torch.randn(2, staying, 3, 2, dtype=torch.float64)
     context = torch.randn(2, context_dim, dtype=torch.float64) if context_dim else None
     z, log_det = prior(gone, stays, context)
     back, back_log_det = prior.inverse(z, stays, context)
     torch.testing.assert_close(back, gone, rtol=0, atol=1e-10)
     torch.testing.assert_close(back_log_det, -log_det, rtol=0, atol=1e-10)
-    mean, one = prior.inverse(torch.zeros_like(gone), stays, context)[0], prior.inverse(torch.ones_like(gone), stays, context)[0]
+    mean = prior.inverse(torch.zeros_like(gone), stays, context)[0]
+    one = prior.inverse(torch.ones_like(gone), stays, context)[0]
     expected = torch.distributions.Normal(mean, one - mean).log_prob(gone).flatten(1).sum(dim=1)
     torch.testing.assert_close(log_normal(z.flatten(1)) + log_det, expected, rtol=0, atol=1e-10)
 
@@ -123,10 +132,12 @@ def test_squeeze_sorts_by_place():
 def test_logit_equals_torch_distributions():
     u = torch.rand(3, 1, 2, 2, dtype=torch.float64)
     z, log_det = Logit(0.05)(u)
-    squash, spread = torch.distributions.AffineTransform(0.05, 0.9), torch.distributions.SigmoidTransform().inv
+    squash = torch.distributions.AffineTransform(0.05, 0.9)
+    spread = torch.distributions.SigmoidTransform().inv
     p = squash(u)
     torch.testing.assert_close(z, spread(p))
-    torch.testing.assert_close(log_det, (squash.log_abs_det_jacobian(u, p) + spread.log_abs_det_jacobian(p, z)).flatten(1).sum(dim=1))
+    torch.testing.assert_close(
+        log_det, (squash.log_abs_det_jacobian(u, p) + spread.log_abs_det_jacobian(p, z)).flatten(1).sum(dim=1))
 
 
 def test_every_coupling_hears_the_kept_half_and_moves_the_other():
@@ -155,7 +166,8 @@ def test_bits_of_the_identity_are_eight():
             return u.new_zeros(len(u)), u.new_zeros(len(u))
 
     for shape in ((1, 28, 28), (3, 5, 7)):
-        flow, x = Nothing(shape, Compose(), shape), images(4, *shape)
+        flow = Nothing(shape, Compose(), shape)
+        x = images(4, *shape)
         bits = -flow.bound(x.double()) / math.prod(shape) / math.log(2)
         torch.testing.assert_close(bits, torch.full((4,), 8.0, dtype=torch.float64), rtol=0, atol=1e-12)
         parts = flow.loss(x)
@@ -165,7 +177,8 @@ def test_bits_of_the_identity_are_eight():
 def tiny(seed=0):
     "A flow of images of one row of two pixels."
     torch.manual_seed(seed)
-    layers = [layer for i in range(4) for layer in (ActNorm(1), ImageCoupling(1, Checkerboard(i % 2 == 1), Affine(), 8, 1))]
+    layers = [layer for i in range(4)
+              for layer in (ActNorm(1), ImageCoupling(1, Checkerboard(i % 2 == 1), Affine(), 8, 1))]
     return ImageFlow((1, 1, 2), perturbed(Compose(Logit(), *layers), 0.3, torch.float32), (1, 1, 2))
 
 
@@ -181,12 +194,14 @@ def test_probabilities_of_all_images_sum_to_the_mass_inside():
     assert 0.5 < inside <= 1
     assert log_p.exp().sum().item() == pytest.approx(inside, abs=0.01)
     made = flow.sample(100_000, generator=torch.Generator().manual_seed(0))[:, 0, 0]
-    assert (made[:, 0] > 0).float().mean().item() == pytest.approx((u[:, 0, 0, 0] >= 0.5).float().mean().item(), abs=0.01)
+    assert (made[:, 0] > 0).float().mean().item() == pytest.approx(
+        (u[:, 0, 0, 0] >= 0.5).float().mean().item(), abs=0.01)
 
 
 @torch.no_grad()
 def test_importance_weighted_bound_rises_to_the_truth():
-    flow, x = tiny(), images(40, 1, 1, 2)
+    flow = tiny()
+    x = images(40, 1, 1, 2)
     grid = ((torch.cartesian_prod(torch.arange(32.0), torch.arange(32.0)) + 0.5) / 32).view(1024, 1, 1, 2)
     density = torch.stack([sum(flow.log_prob_terms(dequantise(one.expand_as(grid), grid))) for one in x])
     exact = density.logsumexp(dim=1) - math.log(1024) - 2 * math.log(256)
@@ -209,7 +224,8 @@ def test_samples_come_back():
         model.float()
         made = [model.sample(4, generator=torch.Generator().manual_seed(1), temperature=t) for t in (1.0, 1.0, 0.0)]
         assert torch.equal(made[0], made[1]) and torch.equal(made[2][:1].expand_as(made[2]), made[2])
-        assert made[0].abs().max() <= 1 and torch.equal(to_float(((made[0] + 1) * 127.5).round().to(torch.uint8)), made[0])
+        assert (made[0].abs().max() <= 1
+                and torch.equal(to_float(((made[0] + 1) * 127.5).round().to(torch.uint8)), made[0]))
 
 
 # noise
@@ -230,7 +246,8 @@ def test_variational_noise_starts_uniform_and_keeps_its_volume():
 def test_variational_bound_is_below_the_same_truth():
     "Other noise, other bounds, the same probability."
     flow = tiny()
-    crooked = ImageFlow((1, 1, 2), flow.transform, (1, 1, 2), dequantiser=perturbed(Dequantiser(1, 8, 1, 2), 0.3, torch.float32))
+    crooked = ImageFlow((1, 1, 2), flow.transform, (1, 1, 2),
+                        dequantiser=perturbed(Dequantiser(1, 8, 1, 2), 0.3, torch.float32))
     x = images(20, 1, 1, 2)
     with torch.no_grad():
         a, c = (one.bound(x.repeat(4_000, 1, 1, 1)).view(4_000, 20) for one in (flow, crooked))
@@ -253,7 +270,8 @@ class Sigmoid(nn.Module):
 def test_channel_couplings_squeeze_and_1x1_equal_nflows():
     nflows = pytest.importorskip("nflows.transforms", reason="nflows is not installed")
     torch.manual_seed(0)
-    x, couplings, theirs = torch.randn(5, 1, 4, 6), [], []
+    x = torch.randn(5, 1, 4, 6)
+    couplings, theirs = [], []
     for flip in (False, True):
         c = perturbed(ImageCoupling(4, Channels(flip), Sigmoid(), 8, 1), 0.3, torch.float32)
 
@@ -269,17 +287,21 @@ def test_channel_couplings_squeeze_and_1x1_equal_nflows():
         mask = torch.tensor([1.0, 1, -1, -1]) if flip else torch.tensor([-1.0, -1, 1, 1])
         couplings.append(c)
         theirs.append(nflows.AffineCouplingTransform(mask, Net))
-    ours, theirs = Compose(Squeeze(), *couplings), nflows.CompositeTransform([nflows.SqueezeTransform(), *theirs])  # one channel: the orders agree
+    ours = Compose(Squeeze(), *couplings)
+    theirs = nflows.CompositeTransform([nflows.SqueezeTransform(), *theirs])  # one channel: the orders agree
     for a, b in zip(ours(x), theirs(x), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-    mine, conv = perturbed(LULinear(4), 0.3, torch.float32), nflows.OneByOneConvolution(4, identity_init=True)
+    mine = perturbed(LULinear(4), 0.3, torch.float32)
+    conv = nflows.OneByOneConvolution(4, identity_init=True)
     with torch.no_grad():
         conv.permutation._permutation.copy_(torch.arange(4))
         conv.lower_entries.copy_(mine.lower[tuple(conv.lower_indices)])
         conv.upper_entries.copy_(mine.upper[tuple(conv.upper_indices)])
         conv.unconstrained_upper_diag.copy_((mine.log_diagonal.exp() - conv.eps).expm1().log())
         conv.bias.zero_()
-        z, (a, a_log_det), (b, b_log_det) = ours(x)[0], mine(ours(x)[0]), conv(ours(x)[0])
+        z = ours(x)[0]
+        a, a_log_det = mine(ours(x)[0])
+        b, b_log_det = conv(ours(x)[0])
     assert a.shape == z.shape
     torch.testing.assert_close(a.flip(1), b, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(a_log_det, b_log_det, rtol=1e-4, atol=1e-4)
@@ -290,7 +312,8 @@ class OnTheBoard(nn.Module):
 
     def __init__(self, coupling, which):
         super().__init__()
-        self.coupling, self.which = coupling, which
+        self.coupling = coupling
+        self.which = which
 
     def forward(self, masked):
         kept, _ = self.coupling.halves.split(masked)
@@ -303,9 +326,11 @@ def test_checkerboard_equals_a_masked_coupling_of_normflows():
     nf = pytest.importorskip("normflows", reason="normflows is not installed")
     torch.manual_seed(0)
     for flip, (h, w) in ((False, (4, 6)), (True, (4, 6)), (False, (5, 3))):
-        coupling, x = perturbed(ImageCoupling(2, Checkerboard(flip), Affine(), 8, 1), 0.3), torch.randn(3, 2, h, w, dtype=torch.float64)
+        coupling = perturbed(ImageCoupling(2, Checkerboard(flip), Affine(), 8, 1), 0.3)
+        x = torch.randn(3, 2, h, w, dtype=torch.float64)
         board = (torch.arange(h)[:, None] + torch.arange(w) + (0 if flip else 1)) % 2  # 1 where it stays
-        masked = nf.flows.MaskedAffineFlow(board.double().expand(2, h, w), t=OnTheBoard(coupling, 1), s=OnTheBoard(coupling, 0))
+        masked = nf.flows.MaskedAffineFlow(
+            board.double().expand(2, h, w), t=OnTheBoard(coupling, 1), s=OnTheBoard(coupling, 0))
         for a, b in zip(coupling(x), masked.forward(x), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
         theirs = nf.NormalizingFlow(nf.distributions.DiagGaussian((2, h, w), trainable=False).double(), [masked])
@@ -327,7 +352,8 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_models_learn_store_and_recompute(name, n_labels, tmp_path):
     torch.manual_seed(0)
-    model, x, y = MODELS[name](n_labels=n_labels), images(6, 1, 8, 8), torch.arange(6)
+    model = MODELS[name](n_labels=n_labels)
+    x, y = images(6, 1, 8, 8), torch.arange(6)
     assert idle_parameters(model, lambda: model(x, y)["loss"]) == []
     perturbed(model, 0.1, torch.float32)
     model.save_pretrained(tmp_path)
@@ -336,7 +362,8 @@ def test_models_learn_store_and_recompute(name, n_labels, tmp_path):
     own = load_weights(tmp_path / "own.safetensors", MODELS[name](n_labels=n_labels, recompute=True)).train()
     z = model.encode(x, y)
     assert torch.equal(back.encode(x, y), z) and torch.equal(own.encode(x, y), z)
-    made = [one.sample(3, y[:3] if n_labels else None, generator=torch.Generator().manual_seed(0)) for one in (model, back)]
+    made = [one.sample(3, y[:3] if n_labels else None, generator=torch.Generator().manual_seed(0))
+            for one in (model, back)]
     assert torch.equal(*made)
     if n_labels == 0:
         with pytest.raises(UserError, match="without labels"):
@@ -368,11 +395,15 @@ def test_labels_matter_and_have_to_fit():
 
 
 def test_sentences():
-    for wrong, what in ((lambda: RealNVP((1, 28, 28), levels=3), "1 to 2 times"), (lambda: Glow((3, 30, 32), levels=2), "1 to 1 times"),
-                        (lambda: Squeeze()(torch.zeros(1, 1, 3, 4)), "can't be cut"), (lambda: ImageCoupling(1, Channels(), Affine()), "no halves"),
-                        (lambda: RealNVP((1, 8, 8))(torch.zeros(2, 1, 4, 4)), "Resize"),
-                        (lambda: RealNVP((1, 8, 8)).encode(torch.zeros(2, 3, 8, 8)), "Resize"),
-                        (lambda: ImageCoupling(2, Channels(), Affine(), context_dim=2)(torch.zeros(1, 2, 2, 2)), "context")):
+    for wrong, what in (
+        (lambda: RealNVP((1, 28, 28), levels=3), "1 to 2 times"),
+        (lambda: Glow((3, 30, 32), levels=2), "1 to 1 times"),
+        (lambda: Squeeze()(torch.zeros(1, 1, 3, 4)), "can't be cut"),
+        (lambda: ImageCoupling(1, Channels(), Affine()), "no halves"),
+        (lambda: RealNVP((1, 8, 8))(torch.zeros(2, 1, 4, 4)), "Resize"),
+        (lambda: RealNVP((1, 8, 8)).encode(torch.zeros(2, 3, 8, 8)), "Resize"),
+        (lambda: ImageCoupling(2, Channels(), Affine(), context_dim=2)(torch.zeros(1, 2, 2, 2)), "context"),
+    ):
         with pytest.raises(UserError, match=what):
             wrong()
 
@@ -386,7 +417,8 @@ def test_sizes(shape):
 
 def test_start_standardises_what_arrives():
     torch.manual_seed(0)
-    transform, u = image_transform((1, 8, 8), Affine, 2, 6, 1, 2), torch.rand(400, 1, 8, 8) ** 3
+    transform = image_transform((1, 8, 8), Affine, 2, 6, 1, 2)
+    u = torch.rand(400, 1, 8, 8) ** 3
     transform.init_from_data(u)
     seen = []
     for layer in transform.modules():
@@ -406,7 +438,8 @@ def test_what_leaves_has_its_place():
     x = torch.randn(2, 1, 4, 4)
     z, _ = MultiScale((1, 4, 4), [first, second])(x)
     squeezed = Squeeze()(x)[0]
-    assert torch.equal(z[:, :8], squeezed[:, 2:].flatten(1)) and torch.equal(z[:, 8:], Squeeze()(squeezed[:, :2])[0].flatten(1))
+    assert (torch.equal(z[:, :8], squeezed[:, 2:].flatten(1))
+            and torch.equal(z[:, 8:], Squeeze()(squeezed[:, :2])[0].flatten(1)))
     assert [type(layer) for layer in glow_step(4)] == [ActNorm, LULinear, ImageCoupling]
 
 
@@ -414,10 +447,12 @@ def test_what_leaves_has_its_place():
 
 @pytest.fixture(scope="module")
 def data(few_images):
-    return {split: load_images("fashion_mnist", split, root=few_images, n=n) for split, n in (("train", 256), ("validation", 64), ("test", 64))}
+    return {split: load_images("fashion_mnist", split, root=few_images, n=n)
+            for split, n in (("train", 256), ("validation", 64), ("test", 64))}
 
 
-RECIPES = {"realnvp": (RealNVPRecipe, RealNVPConfig(couplings=1, width=8, blocks=1)), "glow": (GlowRecipe, GlowConfig(rounds=1, width=8))}
+RECIPES = {"realnvp": (RealNVPRecipe, RealNVPConfig(couplings=1, width=8, blocks=1)),
+           "glow": (GlowRecipe, GlowConfig(rounds=1, width=8))}
 
 
 @pytest.mark.parametrize("n_labels", [0, 10])
@@ -442,7 +477,8 @@ def test_recipes_train_and_go_on(name, n_labels, data, tmp_path):
     values = recipe.likelihood(model, seed=0)
     torch.rand(1)
     assert values == recipe.likelihood(model, seed=0)
-    assert set(values) == {"bits_per_dim", "bits_per_dim_iw", "nll", "inverse_error"} and values["bits_per_dim_iw"]["k"] == 16
+    assert (set(values) == {"bits_per_dim", "bits_per_dim_iw", "nll", "inverse_error"}
+            and values["bits_per_dim_iw"]["k"] == 16)
     assert values["nll"]["value"] / 784 / math.log(2) == pytest.approx(values["bits_per_dim"]["value"])
     assert values["inverse_error"]["value"] < 1e-4
     drawn = recipe.draw(model, 7, seed=0)
@@ -459,7 +495,8 @@ def test_likelihood_is_that_of_the_test_images(data):
     splits = data | dict(test=replace(data["test"], x=data["test"].x[:40], y=data["test"].y[:40]))
     torch.manual_seed(0)
     recipe = RealNVPRecipe(RealNVPConfig(couplings=1, width=8, blocks=1), splits)
-    model, values = recipe.model.eval(), recipe.likelihood(recipe.model, seed=5)
+    model = recipe.model.eval()
+    values = recipe.likelihood(recipe.model, seed=5)
     assert values["bits_per_dim"]["n"] == values["nll"]["n"] == values["bits_per_dim_iw"]["n"] == 40
     x, y = splits["test"][torch.arange(40)]
     with torch.no_grad(), torch.random.fork_rng():
@@ -477,7 +514,8 @@ def test_likelihood_is_that_of_the_test_images(data):
 
 def test_pictures_are_drawn_with_the_labels_of_the_data(data, monkeypatch):
     torch.manual_seed(0)
-    recipe, asked = RealNVPRecipe(RealNVPConfig(couplings=1, width=8, blocks=1, n_labels=10), data), []
+    recipe = RealNVPRecipe(RealNVPConfig(couplings=1, width=8, blocks=1, n_labels=10), data)
+    asked = []
     decode = type(recipe.model).decode
     monkeypatch.setattr(type(recipe.model), "decode", lambda self, z, y=None: asked.append(y) or decode(self, z, y))
     recipe.draw(recipe.model, 300, seed=0)
@@ -486,7 +524,8 @@ def test_pictures_are_drawn_with_the_labels_of_the_data(data, monkeypatch):
 
 def test_learned_noise_depends_on_the_image():
     torch.manual_seed(0)
-    noise, noises = perturbed(Dequantiser(1, 8), 0.3, torch.float32), []
+    noise = perturbed(Dequantiser(1, 8), 0.3, torch.float32)
+    noises = []
     for x in images(2, 1, 8, 8).split(1):
         torch.manual_seed(1)
         noises.append(noise(x)[0])
@@ -501,7 +540,8 @@ def test_what_can_not_be_built_or_drawn():
 
 
 def test_convolutions_are_not_rounded_on_a_gpu():
-    net, seen = ConvNet(1, 4, 2), []
+    net = ConvNet(1, 4, 2)
+    seen = []
     net.last.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
     before = torch.backends.cudnn.allow_tf32
     net(torch.randn(2, 1, 4, 4))

@@ -1,4 +1,4 @@
-"Part 7's splines: inverses, log-determinants, twins in other libraries, masks, and the faults that a likelihood can hide."
+"Part 7's splines: inverses, log-determinants, twins in other libraries, masks, faults that a likelihood can hide."
 
 import math
 
@@ -25,7 +25,8 @@ from genlab.flow.splines import (
 from genlab.lab.layers import idle_parameters
 from genlab.points.colored_pi import load_pi
 
-bins, seeds = st.integers(2, 24), st.integers(0, 10**6)
+bins = st.integers(2, 24)
+seeds = st.integers(0, 10**6)
 slow = settings(deadline=None, max_examples=25)
 
 
@@ -59,7 +60,8 @@ def check(transform: nn.Module, x: torch.Tensor, context: torch.Tensor | None = 
 @slow
 @given(k=bins, bound=st.floats(0.5, 6), scale=st.floats(0.1, 1.5), seed=seeds)
 def test_a_spline_is_monotone_and_undone_and_its_slope_is_the_derivative(k, bound, scale, seed):
-    spline, params = RationalQuadratic(k, bound), draw(40, 3 * k - 1, seed=seed, scale=scale)
+    spline = RationalQuadratic(k, bound)
+    params = draw(40, 3 * k - 1, seed=seed, scale=scale)
     x = draw(40, seed=seed + 1, scale=bound).requires_grad_()
     z, log_slope = spline(x, params)
     torch.testing.assert_close(log_slope.exp(), torch.autograd.grad(z.sum(), x)[0], atol=1e-10, rtol=1e-8)
@@ -74,7 +76,8 @@ def test_a_spline_is_monotone_and_undone_and_its_slope_is_the_derivative(k, boun
 @slow
 @given(k=bins, bound=st.floats(0.5, 6), seed=seeds)
 def test_zeros_are_the_identity_and_tails_are_lines(k, bound, seed):
-    spline, x = RationalQuadratic(k, bound), draw(200, seed=seed, scale=bound)
+    spline = RationalQuadratic(k, bound)
+    x = draw(200, seed=seed, scale=bound)
     z, log_slope = spline(x, torch.zeros(200, 3 * k - 1, dtype=torch.float64))
     torch.testing.assert_close(z, x, atol=1e-12, rtol=0)
     torch.testing.assert_close(log_slope, torch.zeros_like(x), atol=1e-10, rtol=0)
@@ -87,7 +90,8 @@ def test_zeros_are_the_identity_and_tails_are_lines(k, bound, seed):
 
 
 def test_gradients_stay_finite_far_outside():
-    params, x = draw(6, 23).requires_grad_(), torch.tensor([-1e6, -4.0, -3.9, 0.0, 4.0, 1e6], dtype=torch.float64, requires_grad=True)
+    params = draw(6, 23).requires_grad_()
+    x = torch.tensor([-1e6, -4.0, -3.9, 0.0, 4.0, 1e6], dtype=torch.float64, requires_grad=True)
     for f in (RationalQuadratic(8, 4.0), RationalQuadratic(8, 4.0).inverse):
         z, log_slope = f(x, params)
         slope, pull = torch.autograd.grad(z.sum() + log_slope.sum(), (x, params))
@@ -97,7 +101,8 @@ def test_gradients_stay_finite_far_outside():
 
 
 def test_float32():
-    params, x = draw(20_000, 23, scale=0.7, dtype=torch.float32), draw(20_000, seed=1, scale=2, dtype=torch.float32)
+    params = draw(20_000, 23, scale=0.7, dtype=torch.float32)
+    x = draw(20_000, seed=1, scale=2, dtype=torch.float32)
     spline = RationalQuadratic(8, 4.0)
     assert (spline.inverse(spline(x, params)[0], params)[0] - x).abs().max() < 1e-3
     z = draw(20_000, seed=2, dtype=torch.float32)
@@ -105,7 +110,8 @@ def test_float32():
 
 
 def ours_and_raw(k: int, seed: int, bound: float) -> tuple:
-    params, x = draw(300, 3 * k - 1, seed=seed, scale=1.5), draw(300, seed=seed + 1, scale=0.6 * bound)
+    params = draw(300, 3 * k - 1, seed=seed, scale=1.5)
+    x = draw(300, seed=seed + 1, scale=0.6 * bound)
     return RationalQuadratic(k, bound), x, params, params[:, :k], params[:, k:2 * k], params[:, 2 * k:]
 
 
@@ -114,7 +120,8 @@ def ours_and_raw(k: int, seed: int, bound: float) -> tuple:
 @given(k=bins, bound=st.floats(1, 5), seed=seeds)
 def test_equal_to_the_twins(library, k, bound, seed):
     module = {"nflows": "nflows.transforms.splines.rational_quadratic", "normflows": "normflows.utils.splines"}[library]
-    twin = pytest.importorskip(module, reason=f"the twin {library} is not installed").unconstrained_rational_quadratic_spline
+    twin = pytest.importorskip(
+        module, reason=f"the twin {library} is not installed").unconstrained_rational_quadratic_spline
     spline, x, params, widths, heights, slopes = ours_and_raw(k, seed, bound)
     raw = slopes + math.log(math.expm1(1 - 1e-3))  # theirs has slope softplus(0) + 0.001 at zero
     for inverse, f in ((False, spline), (True, spline.inverse)):
@@ -151,9 +158,12 @@ def layer(kind: str, dim: int, k: int, context_dim: int, octaves: int = 0) -> nn
     return {"coupling": lambda: Coupling(dim, spline, 16, 2, context_dim),
             "autoregressive": lambda: Autoregressive(dim, spline, 16, 2, context_dim, octaves),
             "autoregressive, affine": lambda: Autoregressive(dim, Affine(), 16, 1, context_dim, octaves),
-            "conditional": lambda: Conditional(1, Autoregressive(1, spline, 16, 1, context_dim or 1) if context_dim else Fixed(spline),
-                                               Autoregressive(dim - 1, spline, 16, 2, context_dim + 1)),
-            "composition": lambda: Compose(Autoregressive(dim, spline, 16, 2, context_dim), LULinear(dim), Coupling(dim, spline, 16, 2, context_dim)),
+            "conditional": lambda: Conditional(
+                1, Autoregressive(1, spline, 16, 1, context_dim or 1) if context_dim else Fixed(spline),
+                Autoregressive(dim - 1, spline, 16, 2, context_dim + 1)),
+            "composition": lambda: Compose(
+                Autoregressive(dim, spline, 16, 2, context_dim), LULinear(dim),
+                Coupling(dim, spline, 16, 2, context_dim)),
             }[kind]()
 
 
@@ -162,7 +172,8 @@ class Fixed(nn.Module):
 
     def __init__(self, spline: RationalQuadratic):
         super().__init__()
-        self.spline, self.params = spline, nn.Parameter(torch.zeros(spline.n_params))
+        self.spline = spline
+        self.params = nn.Parameter(torch.zeros(spline.n_params))
 
     def forward(self, x, context=None):
         z, log_det = self.spline(x, self.params.expand(*x.shape, -1))
@@ -179,7 +190,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 @settings(deadline=None, max_examples=8)
-@given(dim=st.integers(2, 6), k=st.integers(2, 9), context_dim=st.sampled_from([0, 0, 1, 3]), octaves=st.integers(0, 2), seed=seeds)
+@given(dim=st.integers(2, 6), k=st.integers(2, 9), context_dim=st.sampled_from([0, 0, 1, 3]),
+       octaves=st.integers(0, 2), seed=seeds)
 def test_inverse_and_log_det_in_float64(kind, dim, k, context_dim, octaves, seed):
     transform = perturbed(layer(kind, dim, k, context_dim, octaves), seed, 0.15 if kind == "composition" else 0.3)
     check(transform, draw(3, dim, seed=seed, scale=2), draw(3, context_dim, seed=seed + 1) if context_dim else None)
@@ -188,7 +200,8 @@ def test_inverse_and_log_det_in_float64(kind, dim, k, context_dim, octaves, seed
 @every_kind
 def test_a_new_layer_is_the_identity_and_every_parameter_learns(kind):
     torch.manual_seed(0)
-    transform, x = layer(kind, 4, 5, 0), draw(50, 4, dtype=torch.float32)
+    transform = layer(kind, 4, 5, 0)
+    x = draw(50, 4, dtype=torch.float32)
     z, log_det = transform(x)
     torch.testing.assert_close(z if kind != "composition" else z.flip(1), x, atol=1e-5, rtol=0)
     torch.testing.assert_close(log_det, torch.zeros(50), atol=1e-5, rtol=0)
@@ -198,7 +211,8 @@ def test_a_new_layer_is_the_identity_and_every_parameter_learns(kind):
 
 @every_kind
 def test_float32_inverse(kind):
-    transform, x = perturbed(layer(kind, 5, 8, 0), scale=0.15).float(), draw(500, 5, dtype=torch.float32)
+    transform = perturbed(layer(kind, 5, 8, 0), scale=0.15).float()
+    x = draw(500, 5, dtype=torch.float32)
     assert inverse_error(transform, x) < 1e-4
 
 
@@ -206,28 +220,34 @@ def test_float32_inverse(kind):
 def test_an_image_coupling_with_splines(shape):
     from genlab.flow.realnvp import Checkerboard
 
-    transform = perturbed(ImageCoupling(shape[0], Checkerboard(), RationalQuadratic(4, 2.0), width=6, blocks=1), scale=0.2)
+    transform = perturbed(
+        ImageCoupling(shape[0], Checkerboard(), RationalQuadratic(4, 2.0), width=6, blocks=1), scale=0.2)
     check(transform, draw(2, *shape))
 
 
 @settings(deadline=None, max_examples=20)
-@given(dim=st.integers(2, 7), context_dim=st.integers(0, 3), depth=st.integers(1, 3), hidden=st.integers(8, 30), octaves=st.integers(0, 3),
-       seed=seeds)
+@given(dim=st.integers(2, 7), context_dim=st.integers(0, 3), depth=st.integers(1, 3), hidden=st.integers(8, 30),
+       octaves=st.integers(0, 3), seed=seeds)
 def test_causality_by_gradients(dim, context_dim, depth, hidden, octaves, seed):
     transform = perturbed(Autoregressive(dim, RationalQuadratic(3), hidden, depth, context_dim, octaves), seed, 1.0)
-    x, context = draw(1, dim, seed=seed), draw(1, context_dim, seed=seed + 1) if context_dim else None
-    reads = torch.autograd.functional.jacobian(lambda one: transform.params(one, context)[0], x)[:, :, 0].abs().sum(dim=1)
+    x = draw(1, dim, seed=seed)
+    context = draw(1, context_dim, seed=seed + 1) if context_dim else None
+    # (D, D)
+    reads = torch.autograd.functional.jacobian(
+        lambda one: transform.params(one, context)[0], x)[:, :, 0].abs().sum(dim=1)
     blind = torch.ones(dim, dim).triu().bool()
     assert (reads[blind] == 0).all(), "a number's parameters see itself or a later number"
     assert (reads[~blind] > 0).all(), "a number's parameters miss an earlier number"
     if context_dim:
-        hears = torch.autograd.functional.jacobian(lambda c: transform.params(x, c)[0], context)[:, :, 0].abs().sum(dim=1)
+        hears = torch.autograd.functional.jacobian(
+            lambda c: transform.params(x, c)[0], context)[:, :, 0].abs().sum(dim=1)
         assert (hears > 0).all(), "every number's parameters hear the context"
 
 
 @pytest.mark.parametrize("kind", ["coupling", "autoregressive", "conditional", "composition"])
 def test_every_part_hears_the_context(kind):
-    transform, x, context = perturbed(layer(kind, 4, 5, 3)), draw(1, 4), draw(1, 3)
+    transform = perturbed(layer(kind, 4, 5, 3))
+    x, context = draw(1, 4), draw(1, 3)
     hears = torch.autograd.functional.jacobian(lambda c: transform(x, c)[0][0], context)[:, 0].abs().sum(dim=1)
     moved = slice(2, None) if kind == "coupling" else slice(None)  # a coupling's first half stays
     assert (hears[moved] > 0).all()
@@ -271,9 +291,11 @@ def test_the_density_integrates_to_one(kind):
 
 @pytest.mark.parametrize("kind", ["coupling", "autoregressive", "conditional", "composition"])
 def test_the_density_of_a_condition_integrates_to_one(kind):
-    flow, n, reach = Flow(perturbed(layer(kind, 2, 4, 3), 4, 0.2), (2,)), 500, 7.0
+    flow = Flow(perturbed(layer(kind, 2, 4, 3), 4, 0.2), (2,))
+    n, reach = 500, 7.0
     t = (torch.arange(n, dtype=torch.float64) + 0.5) / n * 2 * reach - reach
-    place, totals = torch.cartesian_prod(t, t), []
+    place = torch.cartesian_prod(t, t)
+    totals = []
     for seed in (0, 1):
         with torch.no_grad():
             density = flow.log_prob(place, draw(1, 3, seed=seed).expand(len(place), -1)).exp()

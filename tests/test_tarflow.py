@@ -1,4 +1,5 @@
-"TarFlow: every way back undoes every block, volumes are exact, nobody sees the future, noise is taken away in the right direction."
+"""TarFlow: every way back undoes every block, volumes are exact, nobody sees the future, noise is taken away in the
+right direction."""
 
 import math
 
@@ -17,7 +18,8 @@ from genlab.lab.synthetic import make_faces
 from genlab.lab.training import fit
 from genlab.points.vae import log_normal
 
-WAYS = [dict(way="plain"), dict(way="cached"), dict(way="jacobi"), dict(way="jacobi", piece=3), dict(way="jacobi", piece=1)]
+WAYS = [dict(way="plain"), dict(way="cached"),
+        dict(way="jacobi"), dict(way="jacobi", piece=3), dict(way="jacobi", piece=1)]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -35,7 +37,8 @@ def shaken(module, size=0.15, seed=0):
 
 def small_flow(shape=(1, 8, 12), **settings) -> TarFlow:
     torch.manual_seed(0)
-    return shaken(TarFlow(shape, **(dict(patch=4, channels=8, blocks=3, layers=2, heads=2, n_labels=3, noise=0.0) | settings)))
+    return shaken(TarFlow(
+        shape, **(dict(patch=4, channels=8, blocks=3, layers=2, heads=2, n_labels=3, noise=0.0) | settings)))
 
 
 def images(n, shape=(1, 8, 12), seed=0):
@@ -45,15 +48,18 @@ def images(n, shape=(1, 8, 12), seed=0):
 # one block, and all of them
 
 @settings(deadline=None, max_examples=15)
-@given(channels=st.integers(1, 3), patch=st.integers(1, 3), rows=st.integers(1, 3), columns=st.integers(1, 3), blocks=st.integers(1, 3),
-       layers=st.integers(1, 2), labels=st.integers(0, 3), seed=st.integers(0, 10**6))
-def test_any_shape_is_undone_and_its_volume_is_that_of_the_jacobian(channels, patch, rows, columns, blocks, layers, labels, seed):
+@given(channels=st.integers(1, 3), patch=st.integers(1, 3), rows=st.integers(1, 3), columns=st.integers(1, 3),
+       blocks=st.integers(1, 3), layers=st.integers(1, 2), labels=st.integers(0, 3), seed=st.integers(0, 10**6))
+def test_any_shape_is_undone_and_its_volume_is_that_of_the_jacobian(
+    channels, patch, rows, columns, blocks, layers, labels, seed,
+):
     if rows * columns < 2:
         columns = 2
     if channels * patch**2 * rows * columns > 60:  # the Jacobian is written out
         channels, patch = 1, min(patch, 2)
     shape = (channels, rows * patch, columns * patch)
-    flow = shaken(TarFlow(shape, patch=patch, channels=8, blocks=blocks, layers=layers, heads=2, n_labels=labels, noise=0.0), seed=seed)
+    flow = shaken(TarFlow(shape, patch=patch, channels=8, blocks=blocks, layers=layers, heads=2,
+                          n_labels=labels, noise=0.0), seed=seed)
     u = torch.rand(2, *shape, generator=generator(seed), dtype=torch.float64)
     context = flow.context(torch.tensor([labels - 1, -1])) if labels else None
     z, log_det = flow.transform(u, context)
@@ -72,19 +78,24 @@ def test_all_ways_back_are_one(way, guidance, backwards):
     context = torch.eye(4, dtype=torch.float64)[[0, 1, 2, 3, 0]]
     expected, expected_log_det = block.inverse(z, context, guidance=guidance, way="plain")
     exact, exact_log_det = block.inverse(z, context, guidance=guidance, tolerance=0.0, **way)
-    assert torch.allclose(exact, expected, atol=1e-10, rtol=0) and torch.allclose(exact_log_det, expected_log_det, atol=1e-9, rtol=0)
+    assert (torch.allclose(exact, expected, atol=1e-10, rtol=0)
+            and torch.allclose(exact_log_det, expected_log_det, atol=1e-9, rtol=0))
     if guidance == 1:
         assert torch.allclose(block(exact, context)[0], z, atol=1e-10, rtol=0)
     stopped, stopped_log_det = block.inverse(z, context, guidance=guidance, **way)
-    assert torch.allclose(stopped, expected, atol=1e-4, rtol=0) and torch.allclose(stopped_log_det, expected_log_det, atol=1e-3, rtol=0)
-    single, reference = (block.float().inverse(z.float(), context.float(), guidance=guidance, **w)[0] for w in (way, dict(way="plain")))
+    assert (torch.allclose(stopped, expected, atol=1e-4, rtol=0)
+            and torch.allclose(stopped_log_det, expected_log_det, atol=1e-3, rtol=0))
+    single, reference = (block.float().inverse(z.float(), context.float(), guidance=guidance, **w)[0]
+                         for w in (way, dict(way="plain")))
     assert torch.allclose(single, reference, atol=1e-4 if way["way"] == "jacobi" else 1e-5, rtol=0)
 
 
 def test_guidance_is_another_map():
-    block, context = shaken(CausalBlock(2, 3, 2, 8, 1, 2, n_labels=2)), torch.eye(2, dtype=torch.float64)[[0, 1, 0]]
+    block = shaken(CausalBlock(2, 3, 2, 8, 1, 2, n_labels=2))
+    context = torch.eye(2, dtype=torch.float64)[[0, 1, 0]]
     z = torch.randn(3, 6, 2, generator=generator(), dtype=torch.float64)
-    plain, guided, without, none = (block.inverse(z, c, guidance=s)[0] for c, s in ((context, 1.0), (context, 3.0), (context, 0.0), (None, 1.0)))
+    plain, guided, without, none = (
+        block.inverse(z, c, guidance=s)[0] for c, s in ((context, 1.0), (context, 3.0), (context, 0.0), (None, 1.0)))
     assert (guided - plain).abs().max() > 1e-3 and torch.allclose(without, none, atol=1e-12)
     x = torch.randn(3, 5, 2, dtype=torch.float64)
     with_none = torch.cat([block.where(context), block.where(None).expand(3, -1, -1)])
@@ -94,7 +105,9 @@ def test_guidance_is_another_map():
 
 
 def test_jacobi_finds_one_more_token_in_each_round_and_needs_no_more_rounds_than_that():
-    block, z, calls = shaken(CausalBlock(3, 3, 2, 8, 2, 2), 0.4), torch.randn(4, 9, 2, generator=generator(), dtype=torch.float64), []
+    block = shaken(CausalBlock(3, 3, 2, 8, 2, 2), 0.4)
+    z = torch.randn(4, 9, 2, generator=generator(), dtype=torch.float64)
+    calls = []
     exact = block.inverse(z, way="plain")[0]
     guess = z
     for round in range(1, 9):
@@ -121,7 +134,8 @@ def test_jacobi_finds_one_more_token_in_each_round_and_needs_no_more_rounds_than
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_no_token_sees_a_later_one(backwards):
-    block, x = shaken(CausalBlock(2, 3, 3, 8, 2, 2, backwards=backwards), 0.3), torch.randn(1, 6, 3, generator=generator(), dtype=torch.float64)
+    block = shaken(CausalBlock(2, 3, 3, 8, 2, 2, backwards=backwards), 0.3)
+    x = torch.randn(1, 6, 3, generator=generator(), dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda one: block(one)[0], x)[0, :, :, 0]  # (t, i, s, j)
     strength = jacobian.abs().amax(dim=(1, 3))
     before = torch.ones(6, 6).tril(-1).bool()
@@ -136,9 +150,11 @@ def test_no_token_sees_a_later_one(backwards):
 
 
 def test_what_the_network_says_of_a_token_doesnt_depend_on_it():
-    block, x = shaken(CausalBlock(2, 3, 3, 8, 2, 2), 0.3), torch.randn(1, 5, 3, dtype=torch.float64)
+    block = shaken(CausalBlock(2, 3, 3, 8, 2, 2), 0.3)
+    x = torch.randn(1, 5, 3, dtype=torch.float64)
     for part in (0, 1):
-        jacobian = torch.autograd.functional.jacobian(lambda one, part=part: block.params(one, block.where(None))[part], x)[0, :, :, 0]
+        jacobian = torch.autograd.functional.jacobian(
+            lambda one, part=part: block.params(one, block.where(None))[part], x)[0, :, :, 0]
         jacobian = jacobian.abs().amax(dim=(1, 3))
         assert (jacobian.triu(1) == 0).all() and (jacobian[torch.ones(5, 5).tril().bool()] > 0).all()
         assert block.params(x, block.where(None))[0].abs().max() < LIMIT
@@ -150,7 +166,8 @@ def test_blocks_take_turns_and_a_new_flow_is_the_identity():
     assert [block.backwards for block in flow.transform.layers[1:]] == [False, True, False, True]
     u = torch.rand(2, 1, 8, 8, dtype=torch.float64)
     z, log_det = flow.transform(u)
-    assert torch.equal(z, flow.transform.layers[0](u)[0]) and torch.allclose(log_det, torch.full((2,), 64 * math.log(2), dtype=torch.float64))
+    assert (torch.equal(z, flow.transform.layers[0](u)[0])
+            and torch.allclose(log_det, torch.full((2,), 64 * math.log(2), dtype=torch.float64)))
 
 
 def test_tokens_are_patches_in_reading_order():
@@ -181,7 +198,8 @@ def test_everything_learns(labels, noise):
 
 
 def test_the_density_of_what_is_drawn_is_the_one_that_it_was_drawn_from():
-    flow, z = small_flow(), torch.randn(6, 6, 16, generator=generator(), dtype=torch.float64)
+    flow = small_flow()
+    z = torch.randn(6, 6, 16, generator=generator(), dtype=torch.float64)
     context = flow.context(torch.tensor([0, 1, 2, -1, 0, 1]))
     for way in WAYS:
         u = flow.undo(z, context, tolerance=0.0, **way)
@@ -198,7 +216,8 @@ def test_samples_are_the_grey_levels_below_the_points_drawn():
         u = flow.undo(z, flow.context(y), guidance=knobs.get("guidance", 1.0))
         level = (x + 1) * 127.5
         assert torch.allclose(level, level.round(), atol=1e-3) and level.min() >= 0 and level.max() <= 255
-        assert ((level - 256 * u.clamp(0, 1 - 1e-6)) <= 1e-3).all() and ((level + 1 - 256 * u.clamp(0, 1 - 1e-6)) >= -1e-3).all()
+        assert (((level - 256 * u.clamp(0, 1 - 1e-6)) <= 1e-3).all()
+                and ((level + 1 - 256 * u.clamp(0, 1 - 1e-6)) >= -1e-3).all())
         for way in WAYS[2:]:
             assert (flow.sample(4, y, generator=generator(3), **knobs, **way) - x).abs().max() <= 1 / 127.5 + 1e-6
 
@@ -206,7 +225,8 @@ def test_samples_are_the_grey_levels_below_the_points_drawn():
 def test_labels_are_drawn_evenly_from_the_generator():
     flow = TarFlow((1, 4, 4), patch=2, channels=8, blocks=1, layers=1, heads=2, n_labels=4, noise=0.0)
     y = flow.some_labels(4_000, None, generator(1))
-    assert torch.equal(y, flow.some_labels(4_000, None, generator(1))) and not torch.equal(y, flow.some_labels(4_000, None, generator(2)))
+    assert (torch.equal(y, flow.some_labels(4_000, None, generator(1)))
+            and not torch.equal(y, flow.some_labels(4_000, None, generator(2))))
     assert (torch.bincount(y, minlength=4) - 1_000).abs().max() < 120
     a, b, c = (flow.sample(4, generator=generator(s)) for s in (0, 0, 1))
     assert torch.equal(a, b) and not torch.equal(a, c)
@@ -219,7 +239,8 @@ def test_temperature_is_the_scale_of_the_noise():
 
 
 def test_the_label_is_heard_and_minus_one_is_no_label():
-    flow, x = small_flow(noise=0.1), images(3)
+    flow = small_flow(noise=0.1)
+    x = images(3)
     torch.manual_seed(5)
     u = flow.perturb(x)
 
@@ -235,13 +256,16 @@ def test_the_label_is_heard_and_minus_one_is_no_label():
 
 
 def test_labels_are_dropped_in_training_only():
-    flow, x, heard = small_flow(label_dropout=0.3).float(), images(4_000).float(), []
+    flow = small_flow(label_dropout=0.3).float()
+    x = images(4_000).float()
+    heard = []
     y = torch.arange(4_000) % 3
     flow.context = heard.append
     flow.parts = lambda u, context: (torch.zeros(1), torch.zeros(1))
     torch.manual_seed(0)
     flow.train()(x, y)
-    assert abs(float((heard[0] == -1).float().mean()) - 0.3) < 0.04 and torch.equal(heard[0][heard[0] >= 0], y[heard[0] >= 0])
+    assert (abs(float((heard[0] == -1).float().mean()) - 0.3) < 0.04
+            and torch.equal(heard[0][heard[0] >= 0], y[heard[0] >= 0]))
     flow.eval()(x, y)
     assert torch.equal(heard[1], y)
 
@@ -249,7 +273,8 @@ def test_labels_are_dropped_in_training_only():
 def test_bayes_rule_tells_apart_what_differs():
     "Two classes of flat images, one bright and one dark, and a block that has learned just that."
     flow = TarFlow((1, 4, 8), patch=4, channels=8, blocks=1, layers=1, heads=2, n_labels=2, noise=0.0)
-    opt, x = torch.optim.Adam(flow.parameters(), 1e-2), 0.1 * torch.randn(64, 1, 4, 8, generator=generator())
+    opt = torch.optim.Adam(flow.parameters(), 1e-2)
+    x = 0.1 * torch.randn(64, 1, 4, 8, generator=generator())
     y = torch.arange(64) % 2
     x = (x + y[:, None, None, None] - 0.5).clamp(-1, 1)
     x[..., :4] = 0  # the first token is the same for both
@@ -262,7 +287,8 @@ def test_bayes_rule_tells_apart_what_differs():
 
 def test_recomputing_changes_no_gradient():
     flows = [small_flow(recompute=recompute).train() for recompute in (False, True)]
-    x, y, gradients = images(4), torch.tensor([0, 1, 2, 0]), []
+    x, y = images(4), torch.tensor([0, 1, 2, 0])
+    gradients = []
     for flow in flows:
         torch.manual_seed(1)
         flow(x, y)["loss"].backward()
@@ -283,7 +309,8 @@ def test_written_and_read_again(tmp_path):
     flow.save_pretrained(tmp_path)
     again = TarFlow.from_pretrained(tmp_path).eval()
     assert again.sigma == 0.07 and again.label_dropout == 0.2 and again.n_labels == 3
-    assert torch.equal(flow.sample(2, generator=generator(), guidance=2.0), again.sample(2, generator=generator(), guidance=2.0))
+    assert torch.equal(flow.sample(2, generator=generator(), guidance=2.0),
+                       again.sample(2, generator=generator(), guidance=2.0))
 
 
 # noise, and taking it away
@@ -294,17 +321,21 @@ def test_denoising_a_gaussian_is_the_closed_form(sigma):
     flow = TarFlow((1, 4, 8), patch=4, channels=8, blocks=1, layers=1, heads=2, noise=sigma, n_labels=0).double()
     last = flow.transform.layers[1].write
     with torch.no_grad():
-        last.bias[:16], last.bias[16:] = LIMIT * math.atanh(0.5 * math.log(spread**2 + sigma**2) / LIMIT), m
+        last.bias[:16] = LIMIT * math.atanh(0.5 * math.log(spread**2 + sigma**2) / LIMIT)
+        last.bias[16:] = m
     v = torch.randn(20, 1, 4, 8, generator=generator(), dtype=torch.float64)
     cleaned = 2 * flow.denoise((v + 1) / 2) - 1
     assert torch.allclose(cleaned[..., 4:], (v + sigma**2 / (spread**2 + sigma**2) * (m - v))[..., 4:], atol=1e-10)
-    assert torch.allclose(cleaned[..., :4], (1 - sigma**2) * v[..., :4], atol=1e-10), "the first token: a standard normal"
+    assert torch.allclose(cleaned[..., :4], (1 - sigma**2) * v[..., :4], atol=1e-10), (
+        "the first token: a standard normal")
     assert all(p.grad is None for p in flow.parameters())
 
 
 def test_denoising_is_a_step_along_the_gradient():
-    flow, u = small_flow(noise=0.2), torch.rand(2, 1, 8, 12, generator=generator(), dtype=torch.float64)
-    context, e = flow.context(torch.tensor([0, 2])), 1e-5
+    flow = small_flow(noise=0.2)
+    u = torch.rand(2, 1, 8, 12, generator=generator(), dtype=torch.float64)
+    context = flow.context(torch.tensor([0, 2]))
+    e = 1e-5
     step = (flow.denoise(u, context) - u) / 0.1**2
     for place in ((0, 0, 0), (0, 3, 7), (0, 7, 11)):
         moved = torch.zeros_like(u)
@@ -326,7 +357,8 @@ def test_the_noise_of_the_training():
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_the_loss_of_the_identity_has_its_constants(noise):
     torch.manual_seed(0)
-    flow, x = TarFlow((1, 8, 8), patch=4, channels=8, blocks=2, layers=1, heads=2, noise=noise, n_labels=0).double(), images(2_000, (1, 8, 8))
+    flow = TarFlow((1, 8, 8), patch=4, channels=8, blocks=2, layers=1, heads=2, noise=noise, n_labels=0).double()
+    x = images(2_000, (1, 8, 8))
     parts = flow(x)
     second = (2 * dequantise(x, 0.5) - 1).square().mean() + noise**2
     expected = 64 * (0.5 * math.log(2 * math.pi) + 0.5 * second + math.log(128))
@@ -364,11 +396,15 @@ def test_users_are_told():
 
 def test_data_that_doesnt_fit_is_refused():
     faces = make_faces(40, size=32)
-    digits = ImageSet(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.arange(40) % 3, ("a", "b", "c"), "digits", "train")
-    for data, n_labels, says in ((faces, 10, "attributes"), (faces, faces.n_labels, "attributes"), (digits, 10, "has 3 classes")):
+    digits = ImageSet(torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.arange(40) % 3,
+                      ("a", "b", "c"), "digits", "train")
+    for data, n_labels, says in ((faces, 10, "attributes"), (faces, faces.n_labels, "attributes"),
+                                 (digits, 10, "has 3 classes")):
         with pytest.raises(UserError, match=says):
-            TarFlowRecipe(TarFlowConfig(n_labels=n_labels, channels=8, layers=1), dict(train=data, validation=data, test=data))
-    free = TarFlowRecipe(TarFlowConfig(n_labels=0, channels=8, layers=1, blocks=1), dict(train=faces, validation=faces, test=faces))
+            TarFlowRecipe(TarFlowConfig(n_labels=n_labels, channels=8, layers=1),
+                          dict(train=data, validation=data, test=data))
+    free = TarFlowRecipe(TarFlowConfig(n_labels=0, channels=8, layers=1, blocks=1),
+                         dict(train=faces, validation=faces, test=faces))
     assert free.model(*faces[torch.arange(4)])["loss"].isfinite()
 
 
@@ -381,14 +417,16 @@ def test_the_recipe_learns_and_measures(few_images, noise):
     before = recipe.validate(recipe.model.eval())
     model, progress = fit(recipe, splits["train"], steps=150, batch_size=32, pictures=2, ema=0.9)
     model.cpu()
-    after, name = recipe.validate(model), "loss" if noise else "bits_per_dim"
+    after = recipe.validate(model)
+    name = "loss" if noise else "bits_per_dim"
     assert list(after) == [name] and after[name] < 0.93 * before[name]
     assert all(math.isfinite(row["loss"]) for row in progress.log)
     assert recipe.likelihood(model, seed=0) == recipe.likelihood(model, seed=0) != recipe.likelihood(model, seed=1)
     recipe.n_samples = 40
     values = recipe.evaluate(model, seed=0)
     assert values["inverse_error"]["value"] < 1e-4 and values["fid"]["n"] == 40
-    assert 0.05 < values["bayes_accuracy"]["value"] <= 1 and values["bits_per_dim_iw"]["value"] <= values["bits_per_dim"]["value"] + 0.1
+    assert (0.05 < values["bayes_accuracy"]["value"] <= 1
+            and values["bits_per_dim_iw"]["value"] <= values["bits_per_dim"]["value"] + 0.1)
     assert recipe.picture(model, 0).dtype.name == "uint8"
     x, y = splits["test"][torch.arange(100)]
     if noise:
@@ -399,7 +437,8 @@ def test_the_recipe_learns_and_measures(few_images, noise):
 
 
 def test_large_steps_stay_finite():
-    x, y = to_float(make_faces(64, size=32).x[..., 8:24, 8:24]), None
+    x = to_float(make_faces(64, size=32).x[..., 8:24, 8:24])
+    y = None
     for seed in range(3):
         torch.manual_seed(seed)
         flow = TarFlow((3, 16, 16), patch=4, channels=16, blocks=4, layers=1, heads=2, n_labels=0, noise=0.0)
@@ -416,7 +455,8 @@ def test_large_steps_stay_finite():
 
 def test_what_is_drawn_is_the_denoised_and_rounded_way_back():
     flow = small_flow(noise=0.1)
-    y, z = torch.tensor([0, 2, 1]), torch.randn(3, *flow.shape, generator=generator(4), dtype=torch.float64)
+    y = torch.tensor([0, 2, 1])
+    z = torch.randn(3, *flow.shape, generator=generator(4), dtype=torch.float64)
     noisy = flow.undo(z, flow.context(y))
     clean = flow.denoise(noisy, flow.context(y))
     drawn = [flow.sample(3, y, generator=generator(4), denoise=on) for on in (True, False)]
