@@ -65,11 +65,13 @@ def encode_all(
     splits: dict[str, ImageSet],
 ) -> dict[str, CodeSet]:
     "The codes of all images, once."
-    device, vqvae = vqvae.error.device, vqvae.eval()
+    device = vqvae.error.device
+    vqvae = vqvae.eval()
     codes = {}
     for split, images in splits.items():
         if images.shape != vqvae.shape:
-            raise UserError(f"the VQ-VAE is for images of shape {vqvae.shape}, but those of {images.name} have {images.shape}. Take the data that it was trained on.")
+            raise UserError(f"the VQ-VAE is for images of shape {vqvae.shape}, but those of {images.name} have "
+                            f"{images.shape}. Take the data that it was trained on.")
         index = torch.cat([vqvae.encode(x).cpu() for x, _ in images.pieces(500, device)])
         codes[split] = CodeSet(index, images.y, vqvae.quantizer.n_codes, images.n_labels, images, vqvae)
     return codes
@@ -254,7 +256,8 @@ def sample(
     inputs = self.condition(y, n)[:, None]  # (n, 1, d)
     if guidance != 1:
         inputs = torch.cat([inputs, self.condition(None, n)[:, None]])  # (2 n, 1, d)
-    copies, positions, tokens = len(inputs) // n, self.positions(), []
+    copies = len(inputs) // n
+    positions, tokens = self.positions(), []
     caches = [block.new_cache(len(inputs), len(positions)) for block in self.blocks] if cache else None
     for t in range(len(positions)):
         start = t if cache else 0
@@ -302,7 +305,8 @@ def generate(
     "Write maps and draw them, in pieces that fit into memory; the global random state stays as it was."
     check_pair(prior, vqvae)
     y = prior.some_labels(n, y, torch.Generator(prior.labels.device).manual_seed(seed))
-    g, images = torch.Generator(prior.labels.device).manual_seed(seed + 1), []
+    g = torch.Generator(prior.labels.device).manual_seed(seed + 1)
+    images = []
     for part in y.split(250):
         tokens = prior.sample(len(part), part, generator=g, **knobs)
         images.append(vqvae.decode(tokens.to(vqvae.error.device)).cpu())
@@ -384,7 +388,8 @@ class TokenPriorRecipe(MeasuredRecipe):
     @classmethod
     def build(cls, config: TokenPriorConfig, shape: tuple[int, ...]) -> TokenPrior:
         K, h, w, n_labels, attributes = shape
-        return build_model(cls.Model, config, n_codes=K, map_shape=(h, w), n_labels=n_labels, attributes=bool(attributes))
+        return build_model(cls.Model, config, n_codes=K, map_shape=(h, w),
+                           n_labels=n_labels, attributes=bool(attributes))
 
 # %% ../../nbs/4_vq/42_prior.ipynb #20fa0ddb
 @patch
@@ -415,8 +420,9 @@ def check(self: TokenPriorRecipe, before: CodeFacts | None = None) -> None:
     "Raise a UserError if the VQ-VAE is not the one that the run began with."
     found = fingerprint(self.vqvae)
     if before and before.made_for not in ("", found):
-        raise UserError(f"the VQ-VAE is not the one that this prior was trained on (fingerprint {found}, expected "
-                        f"{before.made_for}), so its codes mean nothing here. Put the old one back, or train a new prior.")
+        raise UserError("the VQ-VAE is not the one that this prior was trained on "
+                        f"(fingerprint {found}, expected {before.made_for}), so its codes mean nothing here. "
+                        "Put the old one back, or train a new prior.")
     super(TokenPriorRecipe, self).check(before)
 
 
@@ -434,7 +440,9 @@ def generate(cls: TokenPriorRecipe, model: TokenPrior, n: int, seed: int, knobs:
 @torch.no_grad()
 def token_nats(model: TokenPrior, codes: CodeSet, n: int | None = None) -> float:
     "Mean loss per word on (the first n) maps of a set."
-    device, n, total = model.labels.device, min(n or len(codes), len(codes)), 0.0
+    device = model.labels.device
+    n = min(n or len(codes), len(codes))
+    total = 0.0
     for i in range(0, n, 250):
         index, y = (part[i:min(i + 250, n)].to(device) for part in (codes.index, codes.y))
         total += model.loss(index, y)["loss"].item() * len(index)
@@ -453,13 +461,14 @@ def likelihood(self: TokenPriorRecipe, model: TokenPrior, seed: int) -> dict[str
     pixels = HeldOut(test.images, self.vqvae).mean(lambda x: dict(p=self.vqvae.pixel_nats(x).mean()))["p"]
     bits = bits_per_dim(nats * test.index[0].numel() + pixels, math.prod(test.images.shape), scale=127.5)
     values = dict(nats_per_word=nats, unigram=unigram, bigram=bigram, bits_per_dim=float(bits))
-    return {name: dict(value=value, **n) for name, value in values.items()} | label_agreement(model, self.vqvae, test.images, seed=seed)
+    return ({name: dict(value=value, **n) for name, value in values.items()}
+            | label_agreement(model, self.vqvae, test.images, seed=seed))
 
 # %% ../../nbs/4_vq/42_prior.ipynb #2eaf07d8
 def label_agreement(
     prior: TokenPrior, vqvae: VQVAE, images: ImageSet, n: int = 1_000, guidance: float = 2.0, seed: int = 0,
 ) -> dict[str, dict]:  # empty where no classifier of these labels ships
-    "How often a held-out classifier reads the label that was asked for; the floor is how often it reads real images right."
+    "How often a held-out classifier reads the label asked for; the floor is how often it reads real images right."
     try:
         extractor = load_extractor(images.name)
     except UserError:
@@ -471,10 +480,13 @@ def label_agreement(
     extractor.to(device)
 
     def right(x, y):
-        return torch.cat([extractor.probabilities(part.to(device)).argmax(dim=1).cpu() for part in x.split(500)]).eq(y).float().mean().item()
+        return torch.cat([
+            extractor.probabilities(part.to(device)).argmax(dim=1).cpu() for part in x.split(500)
+        ]).eq(y).float().mean().item()
 
     y = torch.arange(n) % prior.n_labels
-    fake = torch.cat([generate(prior, vqvae, len(part), part, seed + i, guidance=guidance) for i, part in enumerate(y.split(250))])
+    fake = torch.cat([generate(prior, vqvae, len(part), part, seed + i, guidance=guidance)
+                      for i, part in enumerate(y.split(250))])
     agreement, real = right(fake, y), right(to_float(images.x[:n]), images.y[:n])
     return dict(label_agreement=dict(value=agreement, floor=real, n=n, guidance=guidance, extractor=extractor.name))
 
@@ -482,16 +494,20 @@ def label_agreement(
 SHIPPED = Path(genlab.__file__).parent / "vq" / "shipped"
 
 
-def load_pair(folder: Path = SHIPPED) -> tuple[VQVAE, "TokenPrior", dict]:  # VQ-VAE, prior, the record with their numbers
+def load_pair(
+    folder: Path = SHIPPED,
+) -> tuple[VQVAE, "TokenPrior", dict]:  # VQ-VAE, prior, the record with their numbers
     "A VQ-VAE and its prior from two files of weights and a record; by default the pair that ships, for Fashion-MNIST."
     if not (folder / "pair.json").is_file():
-        raise UserError(f"{folder} holds no pair.json. A pair is written by `python -m genlab.vq.prior --vqvae RUN --prior RUN --out FOLDER`.")
+        raise UserError(f"{folder} holds no pair.json. A pair is written by "
+                        "`python -m genlab.vq.prior --vqvae RUN --prior RUN --out FOLDER`.")
     where = str(folder / "pair.json")
     try:
         record = json.loads((folder / "pair.json").read_text(encoding="utf-8"))
         told = {(kind, key): record[kind][key] for kind in ("vqvae", "prior") for key in ("config", "shape")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UserError(f"{where} is no record of a pair ({type(e).__name__}: {e}). Take the pair from where it was made again.") from None
+        raise UserError(f"{where} is no record of a pair ({type(e).__name__}: {e}). "
+                        "Take the pair from where it was made again.") from None
     models = []
     for name, recipe in (("vqvae", VQVAERecipe), ("prior", TokenPriorRecipe)):
         config = validated(recipe.Config, told[name, "config"], where)
@@ -531,14 +547,17 @@ def pair_metrics(vqvae: VQVAE, prior: TokenPrior, test: ImageSet, n: int = 5_000
     "Test numbers of a pair: FID and its kin of n samples, of reconstructions, nats per word, agreement with labels."
     codes = encode_all(vqvae, dict(test=test))
     fake = to_uint8(generate(prior, vqvae, n, seed=0))
-    values = evaluate_images(test, fake, load_extractor(test.name)) | reconstruction_fid(vqvae, test) | label_agreement(prior, vqvae, test)
+    values = (evaluate_images(test, fake, load_extractor(test.name))
+              | reconstruction_fid(vqvae, test) | label_agreement(prior, vqvae, test))
     return values | dict(nats_per_word=dict(value=token_nats(prior, codes["test"]), n=len(test)))
 
 
 if __name__ == "__main__" and "get_ipython" not in globals():  # run as a command, not in a notebook
-    parser = argparse.ArgumentParser(description="Write a finished VQ-VAE and its prior as a pair that load_pair reads.")
+    parser = argparse.ArgumentParser(
+        description="Write a finished VQ-VAE and its prior as a pair that load_pair reads.")
     for name in ("vqvae", "prior", "out"):
-        parser.add_argument(f"--{name}", required=True, type=Path, help="folder to write" if name == "out" else "run folder")
+        parser.add_argument(f"--{name}", required=True, type=Path,
+                            help="folder to write" if name == "out" else "run folder")
     args = parser.parse_args()
     print(json.dumps(write_pair(args.vqvae, args.prior, args.out)["metrics"], indent=1))
 
