@@ -28,9 +28,6 @@ PLANNED = """00_datasets 01_drawing 02_runs
 60_generator 61_discriminator 62_vitgan
 70_couplings 71_realnvp 72_glow 73_splines 74_tarflow 75_flow_matching 76_dit
 80_augmentation 81_leaderboard""".split()
-# Chapters with lines of more than 120 columns, from before that rule; nothing is added here.
-WIDE = """10_colored_pi 11_distances 12_vae 13_transformer_vae 20_images 21_synthetic 22_layers 24_metrics 25_pictures
-30_autoencoder 31_vae 40_quantize 41_vqvae 42_prior 70_couplings 71_realnvp 72_glow 73_splines 74_tarflow""".split()
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 every_book = pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
@@ -111,7 +108,7 @@ def test_anatomy_of_a_page_of_the_workshop(path):
     assert len(tried) >= sections, "a check for each section"
 
 
-@pytest.mark.parametrize("path", [p for p in CHAPTERS if p.stem not in WIDE], ids=lambda p: p.stem)
+@every_chapter
 def test_lines_of_a_readable_length(path):
     wide = [line for c in cells(path, "code") for line in c.splitlines() if len(line) > 120]
     assert not wide, f"more than 120 columns: {wide}"

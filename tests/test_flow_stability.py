@@ -50,7 +50,7 @@ def test_points(name, seed):
     torch.manual_seed(seed)
     x = torch.rand(1_000, 2).round(decimals=1) * 4 - 2  # places that repeat, the worst case for a density
     flow = Flow(POINTS[name](), (2,))
-    if hasattr(flow.transform, "start"):
+    if hasattr(flow.transform, "init_from_data"):
         flow.transform.init_from_data(x)
     trained(flow, x, x, seed)
 

@@ -79,7 +79,7 @@ class Compose(nn.Module):
     def init_from_data(self, x: Tensor, context: Tensor | None = None) -> None:
         "Show each layer that needs data before training what arrives at it."
         for layer in self.layers:
-            if hasattr(layer, "start"):
+            if hasattr(layer, "init_from_data"):
                 layer.init_from_data(x, context)
             x, _ = layer(x, context)
 

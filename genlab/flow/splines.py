@@ -217,7 +217,7 @@ class Conditional(nn.Module):
         "Show each its numbers, if it wants to look."
         a, b = x[:, :self.n], x[:, self.n:]
         for part, numbers, told in ((self.first, a, context), (self.second, b, self.told(a, context))):
-            if hasattr(part, "start"):
+            if hasattr(part, "init_from_data"):
                 part.init_from_data(numbers, told)
 
 # %% ../../nbs/7_flow/73_splines.ipynb #98fee906
