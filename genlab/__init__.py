@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import os
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Annotated, NamedTuple
 
 __all__ = ["UserError", "budget", "claim", "exercise", "printable"]
@@ -87,15 +87,32 @@ def before_nbdev_test(cells: list) -> None:  # all cells that will run
     os.environ.setdefault("MPLBACKEND", "agg")
 
 
+def _watched(f, returned: list):
+    "The same function, which also notes what it returns."
+    @functools.wraps(f)
+    def call(*args, **kwargs):
+        out = f(*args, **kwargs)
+        returned.append(out)
+        return out
+
+    return call
+
+
 def exercise(check):
     "Make a function of asserts into the check of an exercise: it prints what is missing, and returns whether all held."
 
     @functools.wraps(check)
     def judged(*args, **kwargs) -> bool:
+        returned = []
         try:
-            check(*args, **kwargs)
+            check(*(_watched(a, returned) if isinstance(a, FunctionType) else a for a in args), **kwargs)
         except Exception as e:  # a reader's object may fail in any way, and the notebook goes on
-            print(f"Not yet: {e}" if isinstance(e, AssertionError) and str(e) else f"Not yet: {type(e).__name__}: {e}")
+            if isinstance(e, AssertionError) and str(e):
+                print(f"Not yet: {e}")
+            elif returned and returned[-1] is None:
+                print("Not yet: it returns nothing. Put your code in place of the `...`, and return the result.")
+            else:
+                print(f"Not yet: {type(e).__name__}: {e}")
             return False
         print("Right.")
         return True

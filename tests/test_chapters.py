@@ -190,7 +190,8 @@ def test_exercise(path, check, stub, solution, capsys):
     call = stub.strip().splitlines()[-1].rstrip(";")
     exec(stub, space)
     assert eval(call, space) is False
-    assert "Not yet" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Not yet" in said and "Error" not in said, "plain words for who hasn't written anything yet"
     exec(solution, space)
     assert eval(call, space) is True
     assert "Right" in capsys.readouterr().out

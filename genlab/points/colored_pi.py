@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SIZE', 'GLYPH', 'WHITE', 'TEAL', 'MAGENTA', 'COLOUR_NOISE', 'TRAIN_SEED', 'REAL_SEED', 'glyph_mask', 'colour_field',
-           'draw_pi', 'to_points', 'to_pixels', 'points_to_image', 'plot_points', 'save_pi', 'read_pi', 'PiData',
-           'estimate_mask', 'load_pi']
+           'draw_pi', 'to_points', 'to_pixels', 'points_to_image', 'plot_points', 'through_jpeg', 'save_pi', 'read_pi',
+           'PiData', 'estimate_mask', 'load_pi']
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #dfce16cd
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,12 @@ from .. import UserError
 # %% ../../nbs/1_points/10_colored_pi.ipynb #f3133c4d
 SIZE = 300  # the picture is SIZE x SIZE pixels
 GLYPH = np.array([  # corners of the letter as (column, row)
-    (39, 124), (44, 104), (56, 74), (66, 60), (80, 51), (105, 50), (150, 50), (190, 50), (222, 44), (243, 34), (258, 24),
-    (255, 42), (247, 62), (234, 82), (220, 91), (200, 94), (196, 94), (192, 120), (190, 160), (190, 200), (193, 220),
-    (204, 231), (220, 231), (238, 226), (250, 217), (246, 240), (234, 262), (216, 272), (198, 274), (180, 268), (166, 256),
-    (158, 238), (156, 215), (161, 160), (165, 115), (167, 94), (119, 94), (118, 130), (116, 170), (112, 210), (109, 245),
-    (103, 264), (92, 272), (75, 274), (60, 269), (55, 252), (60, 225), (78, 200), (90, 170), (96, 130), (96, 94), (78, 95),
-    (62, 101), (49, 112)], dtype=float)
+    (39, 124), (44, 104), (56, 74), (66, 60), (80, 51), (105, 50), (150, 50), (190, 50), (222, 44), (243, 34),
+    (258, 24), (255, 42), (247, 62), (234, 82), (220, 91), (200, 94), (196, 94), (192, 120), (190, 160), (190, 200),
+    (193, 220), (204, 231), (220, 231), (238, 226), (250, 217), (246, 240), (234, 262), (216, 272), (198, 274),
+    (180, 268), (166, 256), (158, 238), (156, 215), (161, 160), (165, 115), (167, 94), (119, 94), (118, 130),
+    (116, 170), (112, 210), (109, 245), (103, 264), (92, 272), (75, 274), (60, 269), (55, 252), (60, 225), (78, 200),
+    (90, 170), (96, 130), (96, 94), (78, 95), (62, 101), (49, 112)], dtype=float)
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #7467e78e
 def glyph_mask(
@@ -60,15 +61,15 @@ def colour_field(
     return WHITE + down[..., None] * (MAGENTA - WHITE) + across[..., None] * (TEAL - WHITE)
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #7dae6ef5
-TRAIN_SEED = 314  # of the 5000 points that ship
-REAL_SEED = 159   # of the fresh points that models are judged by
+TRAIN_SEED, REAL_SEED = 314, 159  # the 5000 points that ship; the fresh points that models are judged by
 
 
 def draw_pi(
     n: int = 5_000,            # how many points; the letter has 22,084 pixels
     seed: int = TRAIN_SEED,
+    jpeg: bool = False,        # the picture as it comes out of a JPEG file
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # xs (rows), ys (columns), int64 (n,); image, uint8 (300, 300, 3)
-    "Choose `n` pixels of the letter without replacement, and colour them."
+    "Choose `n` pixels of the letter without replacement, and colour them. Raises UserError if it has fewer."
     rng = np.random.default_rng(seed)
     rows, cols = np.nonzero(glyph_mask())
     if not 1 <= n <= len(rows):
@@ -78,7 +79,7 @@ def draw_pi(
     image = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     noisy = colour_field(xs, ys) + COLOUR_NOISE * rng.standard_normal((n, 3))
     image[xs, ys] = noisy.round().clip(0, 255)
-    return xs, ys, image
+    return xs, ys, through_jpeg(image) if jpeg else image
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #98d94b1d
 def to_points(
@@ -123,6 +124,19 @@ def plot_points(
     ax.set(xlim=(0, SIZE), ylim=(SIZE, 0), aspect="equal", facecolor="black", title=title)
     ax.set(xlabel="column", ylabel="row", xticks=[0, 100, 200, 300], yticks=[0, 100, 200, 300])
 
+# %% ../../nbs/1_points/10_colored_pi.ipynb #5e090797
+def through_jpeg(
+    image: np.ndarray,      # uint8 (H, W, 3)
+    quality: int = 90,      # of 100
+    whole: bool = False,    # keep the colour of every pixel, not of every 2x2 block
+) -> np.ndarray:            # uint8 (H, W, 3)
+    "A picture as it comes back from a JPEG file, with colours at half the resolution unless `whole` (4:2:0 or 4:4:4)."
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=0 if whole else 2)
+    return np.asarray(Image.open(file).convert("RGB"))
+
 # %% ../../nbs/1_points/10_colored_pi.ipynb #32a22fb2
 def save_pi(
     folder: str | Path,  # made if it is not there
@@ -140,31 +154,29 @@ def save_pi(
     Image.fromarray(image).save(folder / "sparse_pi_colored.png", optimize=True)
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #8e72c5fd
-def _read_places(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    "The rows and columns of a data folder, checked one by one."
-    found = []
-    for name in ("pi_xs.npy", "pi_ys.npy"):
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path} is missing. A data folder holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
-        try:
-            a = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as e:
-            raise UserError(f"{path} can't be read as a NumPy array ({e}). "
-                            "Save it again with np.save, as int64 of shape (n,).") from None
-        if not isinstance(a, np.ndarray) or a.ndim != 1:
-            raise UserError(f"{path} has shape {getattr(a, 'shape', '?')}; expected (n,), one number per point. "
-                            "Save it with .ravel().")
-        if len(a) == 0:
-            raise UserError(f"{path} is empty: a data set needs at least one point.")
-        if not np.issubdtype(a.dtype, np.integer):
-            bad = " with NaN or infinite values" if a.dtype.kind == "f" and not np.isfinite(a).all() else ""
-            raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. "
-                            "Round them and use .astype('int64').")
-        if a.min() < 0 or a.max() >= SIZE:
-            raise UserError(f"{path} has values from {a.min()} to {a.max()}; expected pixel numbers from 0 to {SIZE - 1}.")
-        found.append(a.astype(np.int64))
-    return found[0], found[1]
+def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
+    "One of the two arrays of a data folder, checked."
+    if not path.is_file():
+        raise UserError(f"{path} is missing. "
+                        "A data folder holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
+    try:
+        a = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as e:
+        raise UserError(f"{path} can't be read as a NumPy array ({e}). "
+                        "Save it again with np.save, as int64 of shape (n,).") from None
+    if not isinstance(a, np.ndarray) or a.ndim != 1:
+        raise UserError(f"{path} has shape {getattr(a, 'shape', '?')}; expected (n,), one number per point. "
+                        "Save it with .ravel().")
+    if len(a) == 0:
+        raise UserError(f"{path} is empty: a data set needs at least one point.")
+    if not np.issubdtype(a.dtype, np.integer):
+        bad = " with NaN or infinite values" if a.dtype.kind == "f" and not np.isfinite(a).all() else ""
+        raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. "
+                        "Round them and use .astype('int64').")
+    if a.min() < 0 or a.max() >= SIZE:
+        raise UserError(f"{path} has values from {a.min()} to {a.max()}; "
+                        f"expected pixel numbers from 0 to {SIZE - 1}.")
+    return a.astype(np.int64)
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #a11966fd
 def _read_image(folder: Path) -> np.ndarray:
@@ -177,7 +189,7 @@ def _read_image(folder: Path) -> np.ndarray:
         raise UserError(f"{paths[0]} is missing (and no .jpg is there). "
                         "It holds the colours of the points: put the picture next to pi_xs.npy.")
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
             if picture.mode not in ("RGB", "RGBA", "P"):
                 raise UserError(f"{path} has mode {picture.mode}; expected a colour picture (RGB). "
                                 "Save it with .convert('RGB').")
@@ -197,9 +209,9 @@ def read_pi(
     "Read a data folder; raises `UserError` where something is wrong."
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. "
-                        "Name the folder that holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
-    (xs, ys), image = _read_places(folder), _read_image(folder)
+        raise UserError(f"{folder} is not a folder. Name the one that holds pi_xs.npy, pi_ys.npy and the picture.")
+    xs, ys = (_read_pixel_numbers(folder / f"pi_{axis}.npy") for axis in ("xs", "ys"))
+    image = _read_image(folder)
     if len(xs) != len(ys):
         raise UserError(f"{folder} has {len(xs)} values in pi_xs.npy and {len(ys)} in pi_ys.npy; "
                         "expected one of each per point.")
