@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genlab import UserError
 
-__all__ = ["Arm", "Spread", "read_study", "spreads"]
+__all__ = ["Arm", "Spread", "read_study", "spreads", "table"]
 
 LINES = Path(__file__).parent
 FIELDS = {"config", "seed", "seconds", "device", "versions", "commit", "values"}
@@ -100,3 +100,30 @@ def spreads(rows: list[dict]) -> list[Arm]:  # in the order in which the configu
         )
         for group in groups.values()
     ]
+
+
+def table(
+    rows: list[dict],  # of a study
+    key: str,  # of the configuration: what names an arm
+    names: list[str],  # the arms to show, in this order
+    columns: dict[str, int],  # values to show, each with its number of decimals
+) -> str:
+    "Arms as lines of text: the mean over seeds and [lowest, highest] where there are several; `-` for what has no value."
+    arms = {arm.config[key]: arm.values for arm in spreads(rows)}
+    lines = [[""] + list(columns)]
+    for name in names:
+        line = [name]
+        for column, digits in columns.items():
+            spread = arms[name].get(column)
+            if spread is None or None in spread.numbers:
+                line.append("-")
+            elif f"{spread.low:.{digits}f}" == f"{spread.high:.{digits}f}":
+                line.append(f"{spread.mean:,.{digits}f}")
+            else:
+                line.append(f"{spread.mean:.{digits}f} [{spread.low:.{digits}f}, {spread.high:.{digits}f}]")
+        lines.append(line)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
+    return "\n".join(
+        line[0].ljust(widths[0]) + "".join(text.rjust(width + 2) for text, width in zip(line[1:], widths[1:], strict=True))
+        for line in lines
+    )
