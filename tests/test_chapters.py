@@ -177,15 +177,21 @@ def exercises():
             yield pytest.param(path, check, stub, solution, id=f"{path.stem}-{name}")
 
 
-@pytest.mark.parametrize("path,check,stub,solution", list(exercises()))
-def test_exercise(path, check, stub, solution, capsys):
-    "The check refuses the untouched stub and accepts the solution, each as the reader's own object."
+def reader_space(path) -> dict:
+    "What a reader of a chapter has at hand: its imports, and what it exports."
     space = {}
     for code in cells(path, "code"):
         if "google.colab" not in code and all(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(code).body):
             exec(code, space)
     part, topic = path.parent.name.split("_", 1)[1], path.stem.split("_", 1)[1]
     exec(f"from genlab.{part}.{topic} import *", space)
+    return space
+
+
+@pytest.mark.parametrize("path,check,stub,solution", list(exercises()))
+def test_exercise(path, check, stub, solution, capsys):
+    "The check refuses the untouched stub and accepts the solution, each as the reader's own object."
+    space = reader_space(path)
     exec(check, space)
     call = stub.strip().splitlines()[-1].rstrip(";")
     exec(stub, space)

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from scipy.stats import multivariate_normal, wasserstein_distance
-from sklearn.metrics.pairwise import rbf_kernel
+from scipy.stats import multivariate_normal, norm, wasserstein_distance
 from sklearn.mixture import GaussianMixture as SklearnMixture
 from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
 
 from genlab import UserError
-from genlab.points.colored_pi import GLYPH, SIZE, draw_pi, glyph_mask, load_pi, to_points
+from genlab.points.colored_pi import GLYPH, SIZE, colour_field, draw_pi, glyph_mask, load_pi, to_points
 from genlab.points.distances import (
+    PlaceMixture,
     c2st,
     directions,
     energy_distance,
     evaluate_points,
     fit_mixture,
     interval,
-    mmd2,
     nearest_train,
     on_glyph,
+    pi_log_prob,
     sliced_wasserstein,
     wasserstein_1d,
 )
@@ -58,24 +58,12 @@ def test_sliced_wasserstein_is_the_mean_over_its_directions(pi):
     torch.testing.assert_close(theta.norm(dim=0), torch.ones(16))
 
 
-def test_mmd_is_the_unbiased_estimate_from_sklearns_kernel():
-    g = torch.Generator().manual_seed(0)
-    x, y, h = torch.randn(60, 4, generator=g), torch.randn(50, 4, generator=g) + 0.5, 0.8
-    def k(a, b):
-        return rbf_kernel(a.numpy().astype(float), b.numpy().astype(float), gamma=0.5 / h**2)
-
-    xx, yy = k(x, x), k(y, y)
-    want = (xx.sum() - 60) / (60 * 59) + (yy.sum() - 50) / (50 * 49) - 2 * k(x, y).mean()
-    assert mmd2(x, y, h).item() == pytest.approx(want, rel=1e-4)
-
-
-def test_unbiased_distances_average_to_zero_for_one_distribution():
+def test_energy_averages_to_zero_for_one_distribution():
     g = torch.Generator().manual_seed(0)
     pairs = [(torch.randn(40, 3, generator=g), torch.randn(40, 3, generator=g)) for _ in range(300)]
-    for distance in (energy_distance, mmd2):
-        values = torch.stack([distance(x, y) for x, y in pairs])
-        assert values.mean().abs() < 4 * values.std() / math.sqrt(300)
-        assert (values < 0).any()
+    values = torch.stack([energy_distance(x, y) for x, y in pairs])
+    assert values.mean().abs() < 4 * values.std() / math.sqrt(300)
+    assert (values < 0).any()
 
 
 def test_c2st_agrees_with_sklearns_classifier(pi):
@@ -159,3 +147,31 @@ def test_evaluation_states_n_interval_and_floor_and_repeats(pi):
         assert row["interval"][0] <= row["value"] <= row["interval"][1] and row["n"] > 0 and "floor" in row
     copies = evaluate_points(pi.points + 1e-4, pi)
     assert copies["nearest_train"]["value"] < 0.1 * copies["nearest_train"]["floor"]
+
+
+def test_the_density_of_the_coloured_pi_is_that_of_its_recipe(pi):
+    "By the recipe's own numbers, place by place; nothing off the letter; no fitted model is above it on fresh points."
+    points = pi.real[::500]
+    row, col = (points[:, :2] * 300).round().long().T.numpy()
+    z = (points[:, 2:].double().numpy() - colour_field(row, col) / 255) / (12 / 255)
+    want = math.log(300**2 / 22_084) - 0.5 * (z**2).sum(axis=1) - 3 * math.log(12 / 255 * math.sqrt(2 * math.pi))
+    np.testing.assert_allclose(pi_log_prob(points).numpy(), want, atol=1e-4)
+    off = points.clone()
+    off[0, :2] = 0.01
+    off[1, :2] = -3
+    assert pi_log_prob(off)[:2].tolist() == [-math.inf] * 2 and pi_log_prob(off)[2:].isfinite().all()
+    fitted = PlaceMixture(pi.points, 64, torch.Generator().manual_seed(0))
+    assert fitted.log_prob(pi.real).mean() < pi_log_prob(pi.real).mean() < fitted.log_prob(pi.real).mean() + 0.3
+
+
+def test_a_place_mixture_draws_what_its_density_says(pi):
+    "Colours have the plane's mean and its noise; log p is the place's plus a normal's, by scipy."
+    m = PlaceMixture(pi.points, 16, torch.Generator().manual_seed(0))
+    s = m.sample(50_000, generator=torch.Generator().manual_seed(1))
+    A = np.concatenate([np.ones((len(s), 1)), s[:, :2].numpy()], axis=1)
+    plane, residual = np.linalg.lstsq(A, s[:, 2:].numpy(), rcond=None)[:2]
+    np.testing.assert_allclose(plane, m.plane.numpy(), atol=0.01)
+    np.testing.assert_allclose(np.sqrt(residual / len(s)), m.sigma.numpy(), rtol=0.02)
+    x = s[:20]
+    colour = norm.logpdf(x[:, 2:].numpy(), (A @ m.plane.numpy())[:20], m.sigma.numpy()).sum(axis=1)
+    np.testing.assert_allclose(m.log_prob(x).numpy(), m.place.log_prob(x[:, :2]).numpy() + colour, rtol=1e-4, atol=1e-4)

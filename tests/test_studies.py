@@ -150,7 +150,7 @@ def test_what_is_no_line_is_named(folder, capsys):
             reader.read_lines(path)
         assert tool.main(["toy"]) == 2 and "line 3" in capsys.readouterr().err
         assert path.read_text() == whole.replace(whole.splitlines()[2], wrong), "nothing is lost"
-    with pytest.raises(UserError, match="there are: .*point_vae"):
+    with pytest.raises(UserError, match="there are: .*points"):
         reader.read_study("no such study")
 
 
@@ -174,7 +174,7 @@ def test_the_prediction_interval_keeps_its_promise():
 
 
 def test_reading_needs_neither_torch_nor_numpy():
-    code = "import sys; from genlab.studies import read_study, spreads; spreads(read_study('point_vae'))\n"
+    code = "import sys; from genlab.studies import read_study, spreads; spreads(read_study('points'))\n"
     code += "print([m for m in ('torch', 'numpy', 'scipy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"
@@ -214,36 +214,77 @@ def test_smoke(name, tmp_path, monkeypatch):
     assert not configs[0] & configs[1], "smaller than the real ones"
 
 
-def saved_text(needle: str) -> list[list[str]]:
-    "What chapter 12's cell with this code printed when it was saved, each line split at its blanks and brackets."
-    book = json.loads((ROOT / "nbs" / "1_points" / "12_vae.ipynb").read_text(encoding="utf-8"))
-    (cell,) = (c for c in book["cells"] if c["cell_type"] == "code" and needle in "".join(c["source"]))
-    text = "".join("".join(out["text"]) for out in cell["outputs"] if out["output_type"] == "stream")
-    return [re.split(r"[\s\[\],;]+", line.strip("] ")) for line in text.splitlines()]
-
-
-def test_chapter_12_says_what_the_lines_say():
-    "Table and intervals, computed anew without the reader."
+def seeds_of(study: str) -> dict[str, list[dict]]:
+    "The values of each generator, one dict per seed, without the reader."
     seeds = {}
-    for line in (ROOT / "genlab" / "studies" / "point_vae.jsonl").read_text().splitlines():
+    for line in (ROOT / "genlab" / "studies" / f"{study}.jsonl").read_text().splitlines():
         row = json.loads(line)
         seeds.setdefault(row["config"]["generator"], []).append(row["values"])
-    head, *table = saved_text('read_study("point_vae")')
-    columns = head[-4:]
-    assert len(table) == len(seeds) and columns == list(seeds["real draws"][0])
-    for words, (name, values) in zip(table, seeds.items(), strict=True):
-        assert words[:-12] == re.split(r"[\s,]+", name)
-        for column, *shown in zip(columns, words[-12::3], words[-11::3], words[-10::3], strict=True):
-            numbers = [v[column] for v in values]
-            for text, number in zip(shown, (sum(numbers) / 3, min(numbers), max(numbers)), strict=True):
-                assert abs(float(text) - number) <= 0.5001 * 10 ** -len(text.split(".")[1])
-    intervals = saved_text("next_seed(0.99)")
-    assert [words[0] for words in intervals] == columns
-    for words in intervals:
-        numbers = [v[words[0]] for v in seeds["one pixel, ex-post"]]
+    return seeds
+
+
+def saved_tables(chapter: str) -> list[list[list[str]]]:
+    "What a chapter's cells with a study's table printed when it was saved: rows of entries, the columns' names first."
+    book = json.loads((ROOT / "nbs" / "1_points" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    found = []
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code" and "print(table(study" in "".join(cell["source"]):
+            text = "".join("".join(out["text"]) for out in cell["outputs"] if out["output_type"] == "stream")
+            head, *lines = text.splitlines()
+            rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
+            found.append([head.split(), *(row for row in rows if len(row) == 1 + len(head.split()))])
+    return found
+
+
+@pytest.mark.parametrize("chapter,tables", [("11_distances", 1), ("12_vae", 4), ("13_transformer_vae", 1)])
+def test_chapters_say_what_the_lines_say(chapter, tables):
+    "Means and ranges, computed anew."
+    seeds = seeds_of("points")
+    found = saved_tables(chapter)
+    assert len(found) == tables
+    for columns, *rows in found:
+        assert len(rows) >= 3
+        for name, *entries in rows:
+            for column, entry in zip(columns, entries, strict=True):
+                numbers = [v.get(column) for v in seeds[name]]
+                if entry == "-":
+                    assert numbers[0] is None
+                    continue
+                want = (sum(numbers) / 3, min(numbers), max(numbers))
+                shown = re.findall(r"-?\d[\d.]*", entry.replace(",", ""))
+                assert len(shown) in (1, 3)
+                for text, number in zip(shown, want, strict=False):
+                    digits = len(text.partition(".")[2])
+                    assert abs(float(text) - number) <= 0.5001 * 10**-digits, (name, column, entry)
+
+
+def test_a_live_arm_is_held_against_its_study():
+    "The bounds that chapters 11 and 12 claimed for the models they trained, computed anew."
+    claims = json.loads((ROOT / "nbs" / "claims.json").read_text(encoding="utf-8"))
+    seeds = seeds_of("points")
+    expected = [("11_distances", "on the letter, this chapter's own fit", "place mixture of 256", "on_glyph")]
+    sentence = "of the model trained above, within what three seeds let expect"
+    expected += [("12_vae", f"{c} {sentence}", "one pixel, ex-post", c)
+                 for c in ("on_glyph", "swd", "c2st")]
+    for chapter, sentence, arm, column in expected:
+        (row,) = [row for row in claims[chapter]["claims"] if row["claim"] == sentence]
+        numbers = [v[column] for v in seeds[arm]]
         mean = sum(numbers) / 3
         sd = math.sqrt(sum((n - mean) ** 2 for n in numbers) / 2)
         half = 9.9248 * sd * math.sqrt(4 / 3)  # Student's t, 2 degrees of freedom, 99 %, from a printed table
-        live, low, high = float(words[3]), float(words[-3]), float(words[-1])
-        assert low == pytest.approx(mean - half, abs=1e-4) and high == pytest.approx(mean + half, abs=1e-4)
-        assert low <= live <= high
+        assert row["at_least"] == pytest.approx(mean - half, abs=1e-4)
+        assert row["at_most"] == pytest.approx(mean + half, abs=1e-4)
+        assert row["at_least"] <= row["value"] <= row["at_most"]
+
+
+def test_a_table_of_arms():
+    rows = [dict(config=dict(name=name), seed=seed, values=dict(loss=loss + seed / 10, size=1_234, hits=None))
+            for name, loss in (("a", 1.0), ("b b", 20.0)) for seed in range(3)]
+    text = reader.table(rows, "name", ["b b", "a"], dict(loss=1, size=0, hits=2))
+    lines = text.splitlines()
+    assert [line.split() for line in lines] == [
+        ["loss", "size", "hits"],
+        ["b", "b", "20.1", "[20.0,", "20.2]", "1,234", "-"],
+        ["a", "1.1", "[1.0,", "1.2]", "1,234", "-"],
+    ]
+    assert len({len(line) for line in lines}) == 1

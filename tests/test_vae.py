@@ -17,6 +17,7 @@ from genlab.points.transformer_vae import (
     train_cloud,
 )
 from genlab.points.vae import (
+    ColourVAE,
     PointVAE,
     PointVAEConfig,
     PointVAERecipe,
@@ -244,7 +245,7 @@ def test_attention_maps_are_those_of_the_forward_pass():
 def test_negative_control_reconstruction_switched_off(points):
     def seed_objective(model, x, beta):
         reconstruction, kl = model.terms(x)
-        error = (model.reconstruct(x) - x).square().mean()
+        error = (model.decode(model.encode(x)[0]) - x).square().mean()
         return dict(loss=(1 - beta) * error + beta * kl.sum(dim=1).mean(), kl=kl.sum(dim=1).mean())
 
     torch.manual_seed(0)
@@ -270,3 +271,51 @@ def test_negative_control_one_cloud_one_token(points):
         attention_gradient = part[2].self_attn.in_proj_weight.grad
         # no question, no key, only values
         assert attention_gradient[:256].abs().max() < 1e-6 < attention_gradient[256:].abs().max()
+
+
+def test_a_covariance_by_z_is_torchs_and_samples_have_it(points):
+    torch.manual_seed(0)
+    m = ColourVAE(max_sigma_px=1.0).standardise(points).double()
+    z, x = torch.randn(6, 2).double(), points[:6].double()
+    L = m.colour_factor(z)
+    assert (L.diagonal(dim1=-2, dim2=-1) > 0).all() and torch.equal(L, L.tril()) and not torch.allclose(L[0], L[1])
+    colour = torch.distributions.MultivariateNormal(m.decode(z)[:, 2:], scale_tril=L).log_prob(x[:, 2:])
+    place = torch.distributions.Normal(m.decode(z)[:, :2], m.sigma()[:2]).log_prob(x[:, :2]).sum(dim=1)
+    torch.testing.assert_close(m.log_likelihood(x, z), place + colour, rtol=1e-6, atol=1e-6)
+    made = m.noisy(z[:1].expand(200_000, 2), torch.randn(200_000, 5).double())
+    want = torch.block_diag(torch.diag(m.sigma()[:2] ** 2), L[0] @ L[0].T)
+    torch.testing.assert_close(made.T.cov(), want, rtol=0.05, atol=0.01 * want[2:, 2:].max().item())
+    torch.testing.assert_close(made.mean(dim=0), m.decode(z[:1])[0], rtol=0, atol=1e-2)
+
+
+def test_the_bound_with_the_fitted_density_is_exact_where_all_is_gaussian(points):
+    "A linear model whose codes have been given another Gaussian: p(x) is known, and every importance weight is it."
+    m, _ = linear_gaussian(points)
+    x = points[:100].double()
+    exact = iwae(m.double(), x, k=3)
+    torch.testing.assert_close(iwae(m, x, k=3, ex_post=True), exact, rtol=1e-6, atol=1e-6)  # a fresh prior is N(0, I)
+    m.prior.weights = torch.ones(1).double()
+    m.prior.means = torch.tensor([[3.0, 0.0]]).double()
+    assert iwae(m, x, k=3, ex_post=True).mean() < exact.mean() - 1
+
+
+def test_jpeg_correlates_the_colours_errors_only_if_colours_are_shared():
+    from genlab.points.colored_pi import draw_pi, through_jpeg
+
+    xs, ys, image = draw_pi(seed=5)
+    assert (draw_pi(seed=5, jpeg=True)[2] == through_jpeg(image)).all() and (draw_pi(seed=5, jpeg=True)[0] == xs).all()
+    place = torch.from_numpy(xs).double(), torch.from_numpy(ys).double()
+    A = torch.stack([torch.ones(len(xs)).double(), *place], dim=1)
+    found = []
+    for picture in (image, through_jpeg(image), through_jpeg(image, whole=True)):
+        colours = torch.from_numpy(picture[xs, ys]).double()
+        errors = colours - A @ torch.linalg.lstsq(A, colours).solution
+        found.append(torch.corrcoef(errors.T)[[0, 0, 1], [1, 2, 2]])
+    assert found[1].min() > 0.4 and found[0].abs().max() < 0.1 and found[2].abs().max() < 0.15
+
+
+def test_pi_vae_with_a_full_covariance_trains_and_comes_back():
+    recipe = PointVAERecipe(PointVAEConfig(colour="full", components=4, hidden=16, epochs=1), load_pi())
+    assert isinstance(recipe.model, ColourVAE)
+    again = PointVAERecipe.build(recipe.config)
+    again.load_state_dict(recipe.model.state_dict())

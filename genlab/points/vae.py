@@ -186,8 +186,8 @@ def train(
     beta: Callable = lambda t: 1.0,  # weight of the KL at the share t of the training
     objective: Callable = annealed_elbo,
     seed: int = 0,              # of the noise and the order of the data
-    marks: tuple = (),          # epochs after which samples from the prior are kept
-) -> tuple[dict[str, list[float]], dict[int, Tensor]]:  # parts of the loss per epoch; samples by epoch
+    marks: tuple = (),          # epochs after which a copy of the model is kept
+) -> tuple[dict[str, list[float]], dict[int, PointVAE]]:  # parts of the loss per epoch; copies by epoch
     "Train a point VAE, written out."
     torch.manual_seed(seed)
     model.standardise(points)
@@ -198,7 +198,7 @@ def train(
         for name, value in train_epoch(model, points, opt, epoch, epochs, batch_size, lr, beta, objective).items():
             history.setdefault(name, []).append(value)
         if epoch + 1 in marks:
-            kept[epoch + 1] = model.sample(5_000, generator=torch.Generator().manual_seed(0), ex_post=False)
+            kept[epoch + 1] = deepcopy(model)
     return history, kept
 
 # %% ../../nbs/1_points/12_vae.ipynb #e6505d1e
@@ -261,9 +261,9 @@ def triangular(
 ) -> Tensor:           # (..., 3, 3)
     "A lower triangular matrix."
     row, col = torch.tril_indices(3, 3, offset=-1)
-    unit = torch.zeros(*diagonal.shape, 3, device=diagonal.device)
-    unit[..., row, col] = below
-    return diagonal[..., None] * (unit + torch.eye(3, device=diagonal.device))
+    matrix = torch.diag_embed(torch.ones_like(below))
+    matrix[..., row, col] = below
+    return diagonal[..., None] * matrix
 
 # %% ../../nbs/1_points/12_vae.ipynb #3436b72a
 class ColourVAE(PointVAE):

@@ -1,0 +1,162 @@
+"Exercises of part 1 refuse plausible wrong answers: the identity, half of the job, a sign, two things exchanged."
+
+import pytest
+from test_chapters import exercises, reader_space
+
+WRONG = {
+    "check_mirror": {
+        "nothing": """
+def mirror(points):
+    return points.clone()
+""",
+        "off by one pixel": """
+def mirror(points):
+    out = points.clone()
+    out[:, 1] = 1 - out[:, 1]
+    return out
+""",
+        "upside down": """
+def mirror(points):
+    out = points.clone()
+    out[:, 0] = 299 / 300 - out[:, 0]
+    return out
+""",
+    },
+    "check_colour_noise": {
+        "the plane left in": """
+def colour_noise(points):
+    return points[:, 2:].std(dim=0)
+""",
+        "this chapter's plane": """
+def colour_noise(points):
+    plane = colour_field(points[:, 0] * 300, points[:, 1] * 300)
+    return (points[:, 2:] - torch.from_numpy(plane / 255)).std(dim=0)
+""",
+        "a plane without a constant": """
+def colour_noise(points):
+    A = points[:, :2]
+    plane = A @ torch.linalg.lstsq(A, points[:, 2:]).solution
+    return (points[:, 2:] - plane).std(dim=0)
+""",
+        "the variance": """
+def colour_noise(points):
+    A = torch.cat([torch.ones(len(points), 1), points[:, :2]], dim=1)
+    plane = A @ torch.linalg.lstsq(A, points[:, 2:]).solution
+    return (points[:, 2:] - plane).var(dim=0)
+""",
+    },
+    "check_coverage": {
+        "sets exchanged": """
+def coverage(points, real, radius):
+    return (nearest_train(points, real) <= radius).float().mean()
+""",
+        "squared distance": """
+def coverage(points, real, radius):
+    return (nearest_train(real, points) ** 2 <= radius).float().mean()
+""",
+    },
+    "check_fake": {
+        "the training points": """
+def fake(train):
+    return train
+""",
+        "too much noise": """
+def fake(train):
+    return train + 0.02 * torch.randn_like(train)
+""",
+        "one point, many times": """
+def fake(train):
+    return train[:1].repeat(len(train), 1) + 1e-4
+""",
+    },
+    "check_kl_between": {
+        "the other way round": """
+def kl_between(a, b, c, d):
+    kl = b - d + (d.exp() + (a - c) ** 2) / b.exp() - 1
+    return 0.5 * kl.sum(dim=-1)
+""",
+        "to the standard normal": """
+def kl_between(a, b, c, d):
+    return kl_to_standard_normal(a, b)
+""",
+        "without the half": """
+def kl_between(a, b, c, d):
+    return (d - b + (b.exp() + (a - c) ** 2) / d.exp() - 1).sum(dim=-1)
+""",
+    },
+    "check_posterior": {
+        "the prior": """
+def posterior(x, w, s):
+    return torch.zeros_like(x), 1.0
+""",
+        "the least squares answer": """
+def posterior(x, w, s):
+    return x / w, s**2 / w**2
+""",
+        "a standard deviation": """
+def posterior(x, w, s):
+    return w * x / (w**2 + s**2), (s**2 / (w**2 + s**2)) ** 0.5
+""",
+    },
+    "check_causal": {
+        "no mask": """
+def causal_attention(q, k, v):
+    return attention(q, k, v)[0]
+""",
+        "the mask upside down": """
+def causal_attention(q, k, v):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    T = q.shape[-2]
+    later = torch.ones(T, T).tril(-1).bool()
+    return scores.masked_fill(later, float('-inf')).softmax(dim=-1) @ v
+""",
+        "masked after the softmax": """
+def causal_attention(q, k, v):
+    weights = attention(q, k, v)[1]
+    return weights.tril() @ v
+""",
+    },
+    "check_nameless": {
+        "a plain copy": """
+def nameless(encoder):
+    from copy import deepcopy
+
+    return deepcopy(encoder)
+""",
+        "only two of five": """
+def nameless(encoder):
+    from copy import deepcopy
+
+    other = deepcopy(encoder)
+    with torch.no_grad():
+        other.coordinate[1] = other.coordinate[0]
+    return other
+""",
+        "deaf to its input": """
+def nameless(encoder):
+    from copy import deepcopy
+
+    other = deepcopy(encoder)
+    with torch.no_grad():
+        other.coordinate.zero_()
+        other.linear.weight.zero_()
+    return other
+""",
+    },
+}
+PART_1 = [case for case in exercises() if case.values[0].parent.name == "1_points"]
+CASES = {case.id.split("-")[-1]: case.values for case in PART_1}
+
+
+def test_each_exercise_of_part_1_has_two_wrong_answers():
+    assert CASES.keys() == WRONG.keys() and all(len(answers) >= 2 for answers in WRONG.values())
+
+
+@pytest.mark.parametrize("check,answer", [(check, answer) for check in WRONG for answer in WRONG[check]])
+def test_a_wrong_answer_is_refused(check, answer, capsys):
+    path, code, stub, _ = CASES[check]
+    space = reader_space(path)
+    exec(code, space)
+    exec(WRONG[check][answer], space)
+    assert eval(stub.strip().splitlines()[-1].rstrip(";"), space) is False
+    assert "Not yet: " in capsys.readouterr().out
