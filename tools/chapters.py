@@ -4,6 +4,7 @@
     python tools/chapters.py run [--budget laptop] [NAME ...]   execute in a real kernel, save outputs and claims
     python tools/chapters.py check-export          is genlab/ what the notebooks export?
     python tools/chapters.py list                  what there is
+    python tools/chapters.py map                   a small picture of each chapter, into the README and the index
 """
 
 import argparse
@@ -19,7 +20,7 @@ from configparser import ConfigParser
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
@@ -31,6 +32,29 @@ if "google.colab" in str(get_ipython()):
 else:
     print("not in Colab: nothing to install")"""
 CLAIMS = NBS / "claims.json"  # the ledger: what each saved chapter claims, and what it measured
+PARTS = {1: "points", 2: "lab", 3: "VAE", 4: "VQ-VAE", 5: "GAN", 6: "ViTGAN", 7: "flows", 8: "use"}
+PICTURES = {  # on the map: which of a chapter's figures, and which part of it (left, top, right, bottom), as shares
+    "10_colored_pi": (0, (0, 0, 1, 1)),
+    "11_distances": (1, (0, 0, 1, 1)),
+    "12_vae": (0, (0.33, 0, 0.66, 1)),
+    "13_transformer_vae": (3, (0, 0, 0.27, 1)),
+    "20_images": (1, (0.07, 0.05, 0.6, 0.55)),
+    "21_synthetic": (1, (0, 0.1, 0.5, 0.6)),
+    "22_layers": (1, (0.33, 0, 0.68, 1)),
+    "23_training": (2, (0, 0, 1, 1)),
+    "24_metrics": (2, (0, 0, 1, 1)),
+    "25_pictures": (3, (0, 0, 1, 1)),
+    "30_autoencoder": (4, (0, 0, 1, 1)),
+    "31_vae": (0, (0.5, 0, 1, 1)),
+    "40_quantize": (0, (0.5, 0, 1, 1)),
+    "41_vqvae": (0, (0.33, 0, 0.67, 1)),
+    "42_prior": (5, (0, 0, 1, 0.5)),
+    "70_couplings": (0, (0.5, 0, 1, 1)),
+    "71_realnvp": (0, (0, 0, 0.5, 1)),
+    "72_glow": (3, (0.4, 0, 1, 0.55)),
+    "73_splines": (6, (0, 0, 1, 1)),
+    "74_tarflow": (4, (0, 0, 0.6, 1)),
+}
 COSTS = """\
 import json, resource, sys
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -187,18 +211,67 @@ def check_export() -> int:
     return 0
 
 
+def figure(path: Path, number: int) -> Image.Image:
+    "One of a chapter's saved figures, counted from 0."
+    outputs = [out for cell in read(path)["cells"] for out in cell.get("outputs", [])]
+    pictures = [out["data"]["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+    return Image.open(BytesIO(base64.b64decode(pictures[number]))).convert("RGB")
+
+
+def draw_map() -> None:
+    "A small picture per chapter, and the tables that show them in the README and in the index."
+    folder = NBS / "images" / "map"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for path in chapters():
+        if path.stem in PICTURES:
+            number, box = PICTURES[path.stem]
+            whole = figure(path, number)
+            part = whole.crop([round(share * side) for share, side in zip(box, 2 * whole.size, strict=True)])
+            small = ImageOps.pad(part, (280, 200), Image.Resampling.LANCZOS, color="white").quantize(64)
+            small.save(folder / f"{path.stem}.png", optimize=True)
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- map -->\n", 1)
+    after = rest.split("<!-- end of map -->", 1)[1]
+    readme.write_text(f"{before}<!-- map -->\n{map_table('nbs/')}<!-- end of map -->{after}", encoding="utf-8")
+    index = read(NBS / "index.ipynb")
+    (cell,) = (c for c in index["cells"] if source(c).startswith("| part |"))
+    set_source(cell, map_table("").rstrip())
+    write(NBS / "index.ipynb", index)
+
+
+def map_table(base: str) -> str:  # base: the path of nbs, as seen from the page
+    "One line per part, one picture per chapter."
+    lines = ["| part |" + " |" * 6, "|---|" + "---|" * 6]
+    for number, part in PARTS.items():
+        pages = [p for p in chapters() if p.stem in PICTURES and p.parent.name.startswith(f"{number}_")]
+        cells = [
+            f"[<img src=\"{base}images/map/{p.stem}.png\" width=\"140\" alt=\"{p.stem}\"><br>{p.stem}]"
+            f"({base}{p.relative_to(NBS).as_posix()})"
+            for p in pages
+        ]
+        lines.append(f"| {number} {part} | " + " | ".join(cells or ["*coming*"]) + " |" * (7 - max(1, len(cells))))
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("badges")
     commands.add_parser("check-export")
     commands.add_parser("list")
+    commands.add_parser("map")
     runner = commands.add_parser("run")
     runner.add_argument("--budget", default="laptop", choices=["smoke", "laptop", "gpu"])
     runner.add_argument("names", nargs="*", metavar="NAME", help="chapters such as 12_vae; all of them without a name")
     args = parser.parse_args()
     if args.command == "check-export":
         return check_export()
+    if args.command == "map":
+        draw_map()
+        return 0
     if args.command == "list":
         print(f"{len(chapters())} notebooks: {', '.join(p.stem for p in chapters())}; none is skipped")
         return 0

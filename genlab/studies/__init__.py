@@ -108,7 +108,7 @@ def table(
     names: list[str],  # the arms to show, in this order
     columns: dict[str, int],  # values to show, each with its number of decimals
 ) -> str:
-    "Arms as lines of text: the mean over seeds and [lowest, highest] where there are several; `-` for what has no value."
+    "Arms as lines of text: the mean over seeds ± half of their range; `-` for what has no value."
     arms = {arm.config[key]: arm.values for arm in spreads(rows)}
     lines = [[""] + list(columns)]
     for name in names:
@@ -117,10 +117,9 @@ def table(
             spread = arms[name].get(column)
             if spread is None or None in spread.numbers:
                 line.append("-")
-            elif f"{spread.low:.{digits}f}" == f"{spread.high:.{digits}f}":
-                line.append(f"{spread.mean:,.{digits}f}")
-            else:
-                line.append(f"{spread.mean:.{digits}f} [{spread.low:.{digits}f}, {spread.high:.{digits}f}]")
+                continue
+            half = f"{(spread.high - spread.low) / 2:.{digits}f}"
+            line.append(f"{spread.mean:,.{digits}f}" + (f" ± {half.lstrip('0')}" if float(half) else ""))
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
     return "\n".join(
