@@ -39,8 +39,8 @@ GENERATORS = {
     "JPEG: a covariance by z": PIXEL | dict(kind="colour", epochs=100, components=256, jpeg=True),
     "transformer": ATTENDING | dict(epochs=100, components=256, latent_dim=2),
     "transformer, 8 latents": ATTENDING | dict(epochs=100, components=256, latent_dim=8),
-    "MLP, as many weights": PIXEL | dict(epochs=100, components=256, hidden=52),
-    "MLP, as many seconds": PIXEL | dict(epochs=400, components=256),
+    "MLP, as many weights": PIXEL | dict(epochs=100, components=256, hidden=65),
+    "MLP, as many seconds": PIXEL | dict(epochs=260, components=256),
 }
 ARMS = [dict(generator=name, seed=seed, **settings) for name, settings in GENERATORS.items() for seed in range(3)]
 SMALL = dict(epochs=1, components=8)
