@@ -101,7 +101,7 @@ def epoch_order(
     "The order of the data in an epoch: a function of seed and epoch, and of nothing else."
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
-
+# %% ../../nbs/2_lab/20_images.ipynb #3ac4f17e
 def batches(
     data: ImageSet,
     batch_size: int,
@@ -110,7 +110,9 @@ def batches(
     start: int = 0,   # the step to start with
     augment: Callable[[Tensor], Tensor] | None = None,  # of the bytes of a batch, before they become floats
 ) -> Iterator[tuple[Tensor, Tensor]]:  # x in [-1, 1], y; the remainder of an epoch, smaller than a batch, is dropped
-    "The batches of an epoch, from step `start` on."
+    "The batches of an epoch, from step `start` on. Raises UserError if there is none such."
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"batches of {batch_size!r} images were asked for; expected a whole number from 1 on.")
     steps = len(data) // batch_size
     if steps == 0 or not 0 <= start <= steps:
         raise UserError(f"{len(data)} images make {steps} batches of {batch_size}, and step {start} was asked for. "
