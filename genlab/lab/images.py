@@ -434,7 +434,7 @@ def load_images(
     fallback: str | None = None,     # "shapes" or "faces": what to take where the files can't be had
     n: int | None = None,            # only so many images; all without
 ) -> ImageSet:
-    "A data set: found on disk, else downloaded, else the fallback, else one sentence that says what to do."
+    "A data set: found on disk, else downloaded, else the fallback. Raises UserError that says what to do."
     name = _known_name(name)
     _check_request(split, size, fallback, n)
     if name in DRAWN:

@@ -168,7 +168,7 @@ def draw_shapes(
     seed: int = 0,   # the first k images of a seed are the same for every n
     size: int = 32,  # side in pixels, 32 or 64
 ) -> tuple[Tensor, Tensor]:  # uint8 (n, 3, size, size); classes in the order of SHAPES, int64 (n,)
-    "Ten classes of coloured shapes and textures."
+    "Ten classes of coloured shapes and textures. Raises UserError for an n, seed or size that can't be."
     _check_request(n, seed, size)
     blocks = _in_parallel(lambda j: _shape_block(seed, j, size), -(-n // BLOCK))
     x, y = (torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
@@ -312,7 +312,7 @@ EXCLUSIVE = (("Bald", "Blond", "Gray_Hair"), ("Bald", "Long_Hair"), ("Bald", "Ba
 
 # %% ../../nbs/0_workshop/01_drawing.ipynb #f2e2062a
 def frequencies(probabilities: dict[str, float] | None = None) -> dict[str, float]:
-    "How often each attribute will occur, when these are asked for."
+    "How often each attribute will occur, when these are asked for. Raises UserError for wishes that can't be."
     asked = dict(probabilities or {})
     for name, p in asked.items():
         if name not in PROBABILITIES:
@@ -337,7 +337,7 @@ def sample_attributes(
     u: Tensor,             # uniform draws, (n, A)
     p: dict[str, float],   # how often, as given by `frequencies`
 ) -> Tensor:               # bool (n, A)
-    "Attributes that occur exactly that often, and never with a rival."
+    "Attributes that occur with exactly that probability, and never with a rival."
     y = torch.zeros(u.shape, dtype=torch.bool)
     for j, name in enumerate(ATTRIBUTES):
         others = {ATTRIBUTES.index(rival) for group in EXCLUSIVE if name in group for rival in group}
@@ -679,7 +679,7 @@ def draw_faces(
     size: int = 64,  # side in pixels, 32 or 64
     probabilities: dict[str, float] | None = None,  # how often attributes occur; others as in PROBABILITIES
 ) -> tuple[Tensor, Tensor]:  # uint8 (n, 3, size, size); attributes in the order of ATTRIBUTES, bool (n, A)
-    "Faces with binary attributes, as imbalanced as wished, with exact labels."
+    "Faces with binary attributes, as imbalanced as wished, with exact labels. Raises UserError for what can't be."
     _check_request(n, seed, size)
     p = frequencies(probabilities)
     draws = [dice(seed, j, len(ATTRIBUTES) + DRAWS)[:, : len(ATTRIBUTES)] for j in range(-(-n // BLOCK))]
