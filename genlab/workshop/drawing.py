@@ -86,7 +86,7 @@ SHAPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "star": lambda x, y, r: star(x, y, r, 0.42 * r, 5),
     "cross": lambda x, y, r: torch.minimum(box(x, y, r, 0.3 * r), box(x, y, 0.3 * r, r)),
     "stripes": lambda x, y, r: wrap(x, 0.8 * r).abs() - 0.2 * r,
-    # 0.67: no steeper than 1
+    # 0.67: the slope lies between 0.67 and 1
     "waves": lambda x, y, r: 0.67 * (wrap(x + 0.22 * r * torch.sin(5 / r * y), r).abs() - 0.25 * r),
     "checkerboard": lambda x, y, r: checkerboard(x, y, 0.5 * r),
     "dots": lambda x, y, r: disc(wrap(x, 0.8 * r), wrap(y, 0.8 * r), 0.26 * r),
@@ -189,7 +189,8 @@ def ellipse(
     edge: float,             # width over which coverage goes from 0 to 1
     shear: Number = 0.0,     # x - cx is replaced by x - cx - shear * (y - cy)
 ) -> Tensor:
-    "1/2 on the ellipse, rising inwards by 1 over a width of `edge`, to first order."
+    """1/2 on the ellipse, to first order; at the ends of the short axis it rises inwards by 1 over `edge`, at those of
+    the long one over `edge` times the ratio of the axes."""
     a, b, x0 = 1 / (rx * rx), 1 / (ry * ry), cx - shear * cy
     k = torch.minimum(torch.as_tensor(rx), torch.as_tensor(ry)) / (2 * edge)
     return k[..., None] * conic(-a, 2 * a * shear, -a * shear * shear - b, 2 * a * x0, 2 * (b * cy - a * shear * x0),
