@@ -6,10 +6,10 @@
 __all__ = ['LARGEST_CONFIG', 'NAMES', 'FLOAT32', 'LONGEST', 'TRACKERS', 'sync', 'why_not_written', 'first_line',
            'write_atomically', 'create_run', 'PlainLoader', 'read_yaml', 'read_run', 'only_one', 'Misfit', 'number',
            'text', 'entries', 'fitted', 'one_of', 'shown', 'setting', 'validated', 'save_checkpoint', 'read_checkpoint',
-           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'choose_device', 'check_trackers',
-           'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite', 'plot_curve',
-           'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics',
-           'keep_memory', 'use_threads']
+           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'choose_device', 'use_threads',
+           'check_trackers', 'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite',
+           'plot_curve', 'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions',
+           'write_metrics', 'keep_memory']
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #23ce733a
 import ctypes
@@ -414,6 +414,12 @@ def choose_device(name: str | None = None) -> str:  # cpu, cuda or mps
     return name
 
 
+def use_threads(n: int | None) -> None:
+    "As many threads as are good for a model (None: PyTorch knows), where the environment doesn't say how many."
+    if n is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(n)
+
+
 TRACKERS = ("tensorboard", "wandb")
 
 
@@ -511,17 +517,18 @@ def first_nonfinite(
 def plot_curve(ax, log: list[dict], name: str, steps: int) -> None:
     "One logged number, and the same on held-out data where it was measured."
     seen = []
-    for key, style, label in ((name, "-", "training"), (f"val_{name}", ".-", "held out")):
+    for key, style, label in ((name, "C0-", "training"), (f"val_{name}", "C1.-", "held out")):
         points = [(row["step"], row[key]) for row in log if row.get(key) is not None]
         if points:
             ax.plot(*zip(*points, strict=True), style, label=label)
-            seen += [value for step, value in points if step > log[-1]["step"] // 50]  # the first may tower over others
-    ax.set(xlabel="step", ylabel="per sample", title=name, xlim=(0, steps))
-    finite = [value for value in seen if math.isfinite(value)]
-    if finite:
-        margin = 0.05 * (max(finite) - min(finite)) + 1e-3
-        ax.set_ylim(min(finite) - margin, max(finite) + margin)
-    if len(ax.lines) > 1:
+            seen += [(step, value) for step, value in points if math.isfinite(value)]
+    ax.set(xlabel="step", ylabel="per sample" if "loss" in name else "", title=name, xlim=(0, steps))
+    late = [value for step, value in seen if step > log[-1]["step"] // 50] or [value for _, value in seen]
+    if late:
+        low, high = min(value for _, value in seen), max(late)  # the first values may tower over all others
+        margin = 0.05 * (high - low) + 1e-3
+        ax.set_ylim(low - margin, high + margin)
+    if any(line.get_label() == "held out" for line in ax.lines):
         ax.legend(fontsize=8)
 
 
@@ -621,9 +628,3 @@ def keep_memory() -> bool:  # True if the system's allocator has accepted it
     mmap_threshold = -3
     accepted = any(set_option(mmap_threshold, n) for n in (2**30, 2**25))  # older versions take at most 2**25
     return bool(set_option(trim_threshold, 2**30) and accepted)
-
-# %% ../../nbs/0_workshop/02_runs.ipynb #e4413a1d
-def use_threads(n: int | None) -> None:
-    "As many threads as are good for a model (None: PyTorch knows), where the environment doesn't say how many."
-    if n is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(n)
