@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import tracemalloc
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 import genlab.lab.images as im
@@ -188,15 +190,76 @@ def small_font(monkeypatch, tmp_path, pictures):
 
 def test_the_cache_is_named_after_the_pictures(tmp_path, monkeypatch):
     for colour in (40, 200):
-        small_font(monkeypatch, tmp_path, [picture((colour, 0, 0, 255), (64, 64))] * 30)
-        assert im.load_images("emoji", root=tmp_path).x[:, 0].unique().tolist() == [colour]
+        small_font(monkeypatch, tmp_path, [picture((colour, 0, 0, 255))] * 30)
+        inner = im.load_images("emoji", root=tmp_path).x[:, 0, 2:-2]  # the square has white bars above and below
+        assert inner.unique().tolist() == [colour]
     assert len(list((tmp_path / "emoji" / "decoded").glob("*.npy"))) == 2
+
+
+def test_a_picture_is_long_and_its_square_is_never_made():
+    "20,000 x 1 pixels are 138 bytes; on a square of the longer side they would be 1.6 GB, and copies of it."
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="20000x1 pixels; expected 136x128"):
+            ds.decode_emoji(picture((0, 0, 0, 255), (20_000, 1)), 32)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@has_font
+def test_all_pictures_of_the_font_have_the_size_that_is_expected():
+    assert {Image.open(io.BytesIO(png)).size for png, _ in ds.read_font(FONT)} == {ds.EMOJI_SIZE}
+
+
+def woff(content: bytes) -> bytes:
+    "A font packed as WOFF: each of its tables is compressed."
+    out = io.BytesIO()
+    with TTFont(io.BytesIO(content)) as font:
+        font.flavor = "woff"
+        font.save(out)
+    return out.getvalue()
+
+
+def test_a_compressed_font_is_not_unpacked(tmp_path, monkeypatch):
+    "WOFF is a font whose tables are compressed: some kilobytes of it can be a gigabyte."
+    path = tmp_path / "NotoColorEmoji.ttf"
+    path.write_bytes(woff(PLAIN.read_bytes()))
+    message = complaint(tmp_path)
+    assert "can't be read as a font with pictures" in message and "77 4f 46 46" in message
+    (tmp_path / "fonts").mkdir()
+    path.rename(tmp_path / "fonts" / "NotoColorEmoji.ttf")
+    monkeypatch.setattr(ds, "SYSTEM_FONTS", tmp_path / "fonts")
+    monkeypatch.setattr(TTFont, "__init__", lambda *a, **k: pytest.fail("it was opened"))
+    assert "was not found" in complaint(tmp_path)
+
+
+def test_a_font_of_a_terabyte_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "NotoColorEmoji.ttf"
+    with open(path, "wb") as f:
+        f.write(b"\0\1\0\0")
+        f.truncate(2**40)
+    assert "1,099,511,627,776 bytes; expected at most" in complaint(tmp_path)
+    monkeypatch.setattr(ds, "SYSTEM_FONTS", tmp_path)
+    assert not ds._has_bitmaps(path)
+
+
+@has_font
+def test_a_part_of_it_has_all_classes(decoded):
+    "By code point, all food would stand behind the first three hundred."
+    for split in im.SPLITS:
+        few = im.load_images("emoji", split, root=decoded, n=300)
+        whole = im.load_images("emoji", split, root=decoded)
+        share = few.y.bincount(minlength=9) / 300
+        assert (share - whole.y.bincount(minlength=9) / len(whole)).abs().max() < 0.1 and (share > 0).all()
+        assert torch.equal(few.x, whole.x[:300])
 
 
 @pytest.mark.parametrize(
     "png",
-    [picture((0, 0, 0, 255), (4_100, 4_100)), b"<svg/>", b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],
-    ids=["large", "svg", "empty", "eps"],
+    [picture((0, 0, 0, 255), (4_100, 4_100)), picture((0, 0, 0, 255), (20_000, 1)), picture((0, 0, 0, 255), (64, 64)),
+     b"<svg/>", b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],
+    ids=["large", "long", "small", "svg", "empty", "eps"],
 )
 def test_pictures_of_a_font_that_cannot_be(tmp_path, monkeypatch, png):
     small_font(monkeypatch, tmp_path, [png] * 30)
@@ -261,8 +324,6 @@ def test_a_truncated_font(tmp_path, share):
 @has_font
 @pytest.mark.parametrize("table", ["cmap", "CBLC", "GSUB", "maxp", "post", "CBDT"])
 def test_a_damaged_font_is_read_or_refused_in_a_sentence(tmp_path, table):
-    from fontTools.ttLib import TTFont
-
     content = bytearray(FONT.read_bytes())
     with TTFont(FONT, lazy=True) as font:
         where = font.reader.tables[table]

@@ -169,6 +169,15 @@ def test_an_idx_header_of_many_dimensions(mnist, dims):
     assert "no IDX file of bytes" in complaint("mnist", root=mnist)
 
 
+@pytest.mark.parametrize("shape", [(0, 2**32 - 1, 2**32 - 1, 2**32 - 1), (0, 28, 2**32 - 1), (2**32 - 1, 0)])
+def test_an_idx_header_of_nothing_at_all(mnist, shape):
+    "The header fits the file, whose length is that of the header; NumPy can't make such an array."
+    (mnist / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(
+        bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
+    message = complaint("mnist", root=mnist)
+    assert "train-images-idx3-ubyte" in message and " x ".join(map(str, shape)) in message
+
+
 def test_idx_of_another_shape(mnist):
     path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(idx(np.zeros((30, 28, 27), np.uint8)))
@@ -358,6 +367,15 @@ def test_a_cache_is_named_after_what_it_holds(celeba):
     assert torch.equal(im.load_images("celeba", root=celeba).x, again.x[:-1])
 
 
+def test_what_another_version_has_decoded_is_decoded_anew(celeba, monkeypatch):
+    "The pictures are the same, and the way to decode them isn't."
+    im.load_images("celeba", root=celeba)
+    monkeypatch.setattr(ds, "decode_picture", lambda item, size, expected: np.full((3, size, size), 7, np.uint8))
+    assert im.load_images("celeba", root=celeba).x.unique().numel() > 1, "it comes from the cache"
+    monkeypatch.setattr(ds, "DECODING", 0)
+    assert im.load_images("celeba", root=celeba).x.unique().tolist() == [7]
+
+
 KILLED = """
 import os, signal, sys
 import genlab.lab.images as im
@@ -480,8 +498,14 @@ def test_a_picture_that_is_a_bomb_is_refused_at_once(celeba, content, says):
 def test_without_an_expected_size_a_picture_has_a_bound(tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(png((5_000, 5_000)))
-    with pytest.raises(UserError, match="has 5000x5000 pixels; expected at most 16,777,216"):
+    with pytest.raises(UserError, match="has 5000x5000 pixels; expected at most 4,096 in each direction"):
         ds.decode_picture(path)
+    for size in ((20_000, 1), (1, 20_000)):
+        Image.new("L", size).save(path)
+        with pytest.raises(UserError, match=f"has {size[0]}x{size[1]} pixels; expected at most 4,096"):
+            ds.decode_picture(path, size=8)
+    Image.new("L", (4_096, 1)).save(path)
+    assert ds.decode_picture(path).shape == (3, 1, 4_096)
 
 
 @pytest.mark.parametrize("name", ["000003.jpg", "000003.png"])
@@ -532,6 +556,10 @@ def test_a_pipe_instead_of_a_list_or_an_idx_file_is_missing(celeba):
         (lambda a, p: (a.replace("Bald", "Young"), p), "names a picture or a column twice"),
         (lambda a, p: (a.replace("000002.jpg", "../002.jpg"), p), "has a line"),
         (lambda a, p: (a, "\0.jpg" * 100), "has a line"),
+        (lambda a, p: (",\n" + a, p), "has a line '40'"),
+        (lambda a, p: (a, ",\n"), "lists 0 pictures"),
+        (lambda a, p: (a, " , ,\n" + p), "has a line '000001.jpg 0'"),
+        (lambda a, p: ("image_id\n" + "".join(f"{i:06d}.jpg\n" for i in range(1, 41)), p), "or no column"),
     ],
     ids=[
         "300",
@@ -546,6 +574,10 @@ def test_a_pipe_instead_of_a_list_or_an_idx_file_is_missing(celeba):
         "column twice",
         "another folder",
         "zero bytes",
+        "a comma before the count",
+        "nothing but a comma",
+        "commas",
+        "no attributes",
     ],
 )
 def test_numbers_of_the_lists_that_cannot_be(celeba, edit, says):
@@ -688,12 +720,12 @@ def test_labels_of_a_parquet_file_that_cannot_be(tmp_path, column, says):
 @pytest.mark.parametrize(
     "cells,says",
     [
-        ([None], "without its bytes"),
+        ([None], "without their bytes"),
         ([dict(bytes=None, path="a.png")], "without its bytes"),
-        ([dict(path="a.png")], "without its bytes"),
-        ([b"\x89PNG"], "without its bytes"),
+        ([dict(path="a.png")], "without their bytes"),
+        ([b"\x89PNG"], "without their bytes"),
         ([dict(bytes=b"\x89PNG", path="")], "can't be read as a PNG"),
-        ([3], "without its bytes"),
+        ([3], "without their bytes"),
     ],
     ids=["null", "null bytes", "no bytes", "bare", "broken", "number"],
 )
@@ -718,6 +750,66 @@ def test_a_parquet_cache_is_named_after_its_files(tmp_path):
         cells = [dict(bytes=png_of(np.full((32, 32, 3), k, np.uint8)), path=None)]
         pq.write_table(pa.table(dict(img=cells, label=[1])), tmp_path / "cifar10" / "test-0.parquet")
         assert im.load_images("cifar10", "test", root=tmp_path).x.unique().tolist() == [k]
+
+
+def parquet(root, image, label=(1, 2, 3), **how):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (root / "cifar10").mkdir(exist_ok=True)
+    table = pa.table(dict(img=[dict(bytes=cell, path=None) for cell in image], label=list(label)))
+    pq.write_table(table, root / "cifar10" / "test-0.parquet", **how)
+    return root / "cifar10" / "test-0.parquet"
+
+
+def test_a_parquet_file_of_more_rows_than_any_data_set_has(tmp_path):
+    "A null takes no bytes: half a kilobyte can announce a million rows."
+    path = parquet(tmp_path, [None] * 2**20, [None] * 2**20)
+    assert path.stat().st_size < 20_000
+    assert "has 1,048,576 rows; expected at most 262,144" in complaint("cifar10", "test", root=tmp_path)
+
+
+def test_a_parquet_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    "The pieces of a file (row groups) say how large they are when unpacked, all its columns together."
+    monkeypatch.setattr(ds, "LARGEST_TABLE", 2**20)
+    image = png_of(np.zeros((32, 32, 3), np.uint8))
+    path = parquet(tmp_path, [image] * 3)
+    assert len(im.load_images("cifar10", "test", root=tmp_path)) == 3
+    path = parquet(tmp_path, [bytes(2**20)] * 3, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 20_000
+    assert "unpack to 3,1" in (said := complaint("cifar10", "test", root=tmp_path))
+    assert "bytes; expected at most 1,048,576" in said
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_picture_of_a_parquet_file_has_a_bound(tmp_path, dictionary):
+    parquet(tmp_path, [bytes(2**20 + 1)] * 3, compression="zstd", use_dictionary=dictionary)
+    assert "has a picture of 1,048,577 bytes; expected at most 1,048,576" in complaint("cifar10", "test", root=tmp_path)
+
+
+@pytest.mark.parametrize("column", ["img", "label"])
+def test_one_value_in_all_rows_takes_no_more_memory_than_once(tmp_path, monkeypatch, column):
+    "A dictionary: the value is stored once, and each row says its number. Unfolded it would be 200 MB."
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(ds, "CHUNK", 10)
+    long, zeros = png_of(np.zeros((32, 32, 3), np.uint8)) + bytes(10**6), pa.array([0] * 200, pa.int32())
+    cells = pa.DictionaryArray.from_arrays(zeros, pa.array([long], pa.binary()))
+    texts = pa.DictionaryArray.from_arrays(zeros, pa.array(["7" * 10**6]))
+    pictures = pa.StructArray.from_arrays([cells, pa.array([None] * 200, pa.string())], ["bytes", "path"])
+    table = pa.table(dict(img=pictures, label=texts if column == "label" else pa.array([1] * 200)))
+    (tmp_path / "cifar10").mkdir()
+    path = tmp_path / "cifar10" / "test-0.parquet"
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+    del cells, texts, pictures, table
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        if column == "img":
+            assert len(im.load_images("cifar10", "test", root=tmp_path)) == 200
+        else:
+            assert "string in column 'label'; expected int" in complaint("cifar10", "test", root=tmp_path)
+    finally:
+        pa.set_memory_pool(before)
+    assert 0 < pool.max_memory() < 2**24
 
 
 def test_a_damaged_page_of_a_parquet_file(tmp_path):
@@ -776,7 +868,8 @@ def test_a_download_is_moved_into_place_and_keeps_what_was_there(tmp_path, monke
     (mine.parent / "train-images-idx3-ubyte").unlink()
     (mine.parent / "train-labels-idx1-ubyte").unlink()
     s = im.load_images("mnist", root=tmp_path)
-    assert len(s) == 25 and mine.read_bytes() == content and not list((tmp_path / "MNIST").rglob("*.gz"))
+    assert len(s) == 25 and mine.read_bytes() == content and not list(tmp_path.rglob("*.gz"))
+    assert not (tmp_path / ".download").exists(), "nothing is kept twice"
 
 
 def test_a_failed_download_is_not_repeated_at_once(tmp_path, monkeypatch):
@@ -784,9 +877,16 @@ def test_a_failed_download_is_not_repeated_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(
         ds, "_fetch", lambda name, staging: tried.append(name) or (_ for _ in ()).throw(OSError("timed out"))
     )
-    for _ in range(3):
-        assert "timed out" in complaint("mnist", root=tmp_path)
+    now = [1_000.0]
+    monkeypatch.setattr(ds.time, "monotonic", lambda: now[0])
+    assert "can't be downloaded (timed out)" in complaint("mnist", root=tmp_path)
+    for seconds in (0, 70):
+        now[0] = 1_000 + seconds
+        assert f"can't be downloaded (timed out; tried {seconds} s ago)" in complaint("mnist", root=tmp_path)
     assert tried == ["mnist"]
+    now[0] = 1_300.0
+    assert "can't be downloaded (timed out)" in complaint("mnist", root=tmp_path)
+    assert tried == ["mnist"] * 2
 
 
 def test_a_silent_network_does_not_hang(tmp_path):
@@ -967,6 +1067,9 @@ def test_batches_that_cannot_be():
     for settings in (dict(batch_size=104), dict(batch_size=10, start=11), dict(batch_size=10, start=-1)):
         with pytest.raises(UserError, match="Choose a smaller"):
             im.batches(numbered(), **settings)
+    for batch_size in (0, -1, 2.5, None):
+        with pytest.raises(UserError, match=f"batches of {batch_size}"):
+            im.batches(numbered(), batch_size)
 
 
 def test_augment_sees_bytes_and_loses_nothing():

@@ -185,6 +185,15 @@ def test_every_parameter_learns(twice_differentiable):
     assert idle_parameters(block, lambda: block(x).pow(3).mean()) == []
 
 
+def test_looking_for_idle_parameters_changes_the_model_and_says_so():
+    layer = nn.Linear(3, 3)
+    before = layer.weight.detach().clone()
+    assert idle_parameters(layer, lambda: layer(torch.ones(2, 3)).square().sum(), steps=0) == []
+    assert torch.equal(layer.weight, before)
+    idle_parameters(layer, lambda: layer(torch.ones(2, 3)).square().sum())
+    assert not torch.equal(layer.weight, before) and "give it a copy" in idle_parameters.__doc__
+
+
 def test_heads_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="width of the transformer is 10; it must be a multiple of the 4 heads"):
         TransformerBlock(10, 4)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import same_color
 from test_loop import Points
 from torch import nn
 from two_networks import Game
@@ -241,6 +242,19 @@ def test_curves_show_what_changes_after_the_beginning():
     assert 0.9 < low < 1.03 and 2.0 < high < 2.2 and ax.get_legend() is None
     log[-1]["val_loss"] = 1.5
     assert plot_log(log, steps=100).axes[0].get_legend() is not None
+
+
+def test_a_curve_has_its_colour_and_early_values_are_left_out_only_if_they_tower():
+    rising = [dict(step=s, accuracy=0.1 if s == 1 else 0.9 + s / 10_000) for s in range(1, 101)]
+    (ax,) = plot_log(rising, steps=100).axes
+    assert ax.get_ylim()[0] < 0.1 and ax.get_ylabel() == "", "where it began is seen, and it is no loss"
+    falling = [dict(step=s, loss=1_000.0 if s == 1 else 2.0 + 1 / s) for s in range(1, 101)]
+    (ax,) = plot_log(falling, steps=100).axes
+    assert ax.get_ylim()[1] < 3 and ax.get_ylabel() == "per sample"
+    held_out = [dict(step=s, val_loss=1 / s) for s in range(1, 101)]
+    (ax,) = plot_log(held_out, steps=100).axes
+    assert all(same_color(line.get_color(), "C1") for line in ax.lines), "as it would be beside the training's"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["held out"]
 
 
 def test_a_tracker_needs_a_run_folder():

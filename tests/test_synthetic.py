@@ -80,6 +80,18 @@ def test_an_image_set_of_the_asked_size(make, size):
 
 
 @MAKERS
+def test_the_seeds_of_the_splits_are_said(make):
+    "Who trains on seed 0 and tests on seed 1 takes the validation split; the label says train for both."
+    name = make.__name__.removeprefix("make_")
+    for seed, split in enumerate(("train", "validation", "test")):
+        made, loaded = make(20, seed=seed), load_images(name, split, n=20)
+        assert torch.equal(made.x, loaded.x) and torch.equal(made.y, loaded.y)
+        assert made.split == "train" and loaded.split == split
+    said = " ".join(make.__doc__.split())
+    assert f'Seeds 0, 1, 2 are the train, validation and test splits of `load_images("{name}")`' in said
+
+
+@MAKERS
 def test_loading_draws_the_same_pictures(make):
     "load_images and the chapter's function go through one painter."
     for size in (32, 64):

@@ -17,8 +17,8 @@ import torch
 from processes import assert_same_weights, rows, stop, train
 from torch import nn
 
-from genlab import UserError
-from genlab.lab.training import Recipe, fit
+from genlab import NotNegative, Share, Size, Sizes, UserError
+from genlab.lab.training import Model, Recipe, fit
 from genlab.workshop.runs import create_run, load_checkpoint
 
 SMALL = "--budget smoke --latent-dim 4 --widths 8 16 --steps 60 --batch-size 32 --components 2".split()
@@ -247,3 +247,87 @@ def test_a_strange_tracker_is_refused_and_not_imported(tmp_path, monkeypatch):
 def test_batches_that_cannot_be_shared(tmp_path):
     with pytest.raises(UserError, match="multiple of 3"):
         fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, accumulate=3)
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "save_every", "pictures"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "4", None])
+def test_numbers_that_no_training_can_have(name, value, tmp_path):
+    settings = dict(steps=4, batch_size=16, save_every=2, pictures=1)
+    fit(FragileRecipe(None, at=99), Images(), **settings)
+    with pytest.raises(UserError, match=f"{name} is {value!r}; expected a whole number from 1 on"):
+        fit(FragileRecipe(None, at=99), Images(), out=tmp_path, **settings | {name: value})
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_no_data_at_all():
+    with pytest.raises(UserError, match="there is nothing to train on"):
+        fit(FragileRecipe(None, at=99), torch.zeros(0, 3), steps=4, batch_size=16)
+
+
+def test_a_run_folder_may_be_named_by_a_text(tmp_path):
+    run = create_run(tmp_path / "run", dict(model="scripted"))
+    fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, out=str(run))
+    assert load_checkpoint(run / "state")["step"] == 4
+
+
+# Stored models
+
+BUILT = []
+
+
+class Small(Model):
+    "A model with limits in its hints."
+
+    def __init__(self, width: Size = 3, blocks: NotNegative = 1, dropout: Share = 0.0, kinds: Sizes = (1, 2)):
+        super().__init__()
+        self.kinds = kinds
+        BUILT.append((width, blocks, dropout))
+        self.layers = nn.Sequential(*[nn.Linear(width, width) for _ in range(blocks)], nn.Dropout(dropout))
+
+
+def stored(folder, **changes) -> Path:
+    Small().save_pretrained(folder)
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    return folder
+
+
+def refused(folder) -> str:
+    with pytest.raises(UserError) as error:
+        Small.from_pretrained(folder)
+    said = str(error.value)
+    assert said.startswith(f"{folder} does not hold a Small: ") and len(said.splitlines()) == 1 and len(said) < 500
+    return said
+
+
+@pytest.mark.parametrize("name,value,says", [
+    ("blocks", -7, "blocks is -7; expected a whole number, at least 0"), ("blocks", 10**10, "blocks is 10000000000"),
+    ("blocks", "many", "blocks is 'many'"), ("blocks", True, "blocks is True"), ("width", 2**20, "width is 1048576"),
+    ("width", 3.0, "width is 3.0; expected a whole number"), ("dropout", "x", "dropout is 'x'; expected a number"),
+    ("dropout", 1, "dropout is 1; expected a number, at least 0 and below 1"), ("kinds", [1, -1], "kinds is [1, -1]"),
+    ("kinds", None, "kinds is None"), ("wings", 2, "settings that it doesn't know: wings")])
+def test_settings_of_a_stored_model_are_checked_by_the_hints_of_its_init(tmp_path, name, value, says):
+    assert Small.from_pretrained(stored(tmp_path, kinds=[4, 5])).kinds == (4, 5), "a list becomes the tuple it was"
+    stored(tmp_path, **{name: value})
+    BUILT.clear()
+    assert says in refused(tmp_path) and BUILT == [], "it says so before it builds a network of a thousand layers"
+
+
+@pytest.mark.parametrize("content", ["[1]", "5", "null", "{", "[" * 100_000, "", "\xff"])
+def test_a_config_that_is_none(tmp_path, content):
+    (stored(tmp_path) / "config.json").write_text(content, encoding="latin1")
+    refused(tmp_path)
+
+
+def test_a_config_that_is_larger_than_settings_are(tmp_path, monkeypatch):
+    stored(tmp_path, wings="x" * 200_000)
+    monkeypatch.setattr(json, "load", lambda *a: pytest.fail("it was read"))
+    assert "config.json has 200,0" in (said := refused(tmp_path)) and "expected settings, in at most 100,000" in said
+
+
+def test_weights_of_a_stored_model_that_are_missing_or_damaged(tmp_path):
+    path = stored(tmp_path) / "model.safetensors"
+    for spoil in (lambda: path.write_bytes(b"hello"), path.unlink):
+        spoil()
+        said = refused(tmp_path)
+        assert said.endswith("Download it again.") and "genlab train" not in said, "there is no run to be resumed"

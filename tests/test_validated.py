@@ -119,6 +119,24 @@ def test_the_sentence_names_source_field_value_and_what_was_expected():
         assert refused({name: value}) == f"config.yaml: {said}"
 
 
+@pytest.mark.parametrize("typed,better", [
+    ("1e-3", "1.0e-3"), ("1E-3", "1.0e-3"), ("1.5e3", "1.5e+3"), ("-2.e4", "-2.e+4"), ("+3.5E05", "+3.5e+5"),
+    (".5e5", None), ("1e3", "1.0e+3"), ("1.5e-3", None), ("1e", None), ("e3", None), (".e3", None), ("1e3x", None),
+    ("1e1.5", None)])
+def test_a_number_that_yaml_takes_for_a_text_is_told_how_to_be_written(typed, better):
+    read = yaml.safe_load(f"real: {typed}")["real"]
+    assert isinstance(read, float) == (typed == "1.5e-3")
+    if not isinstance(read, float):
+        said = refused(dict(real=read))
+        assert (f"(YAML reads {typed} as a text: write {better})" in said) == (better is not None), said
+    if better:
+        assert yaml.safe_load(f"real: {better}")["real"] == float(typed)
+
+
+def test_a_long_text_of_digits_is_no_hint():
+    assert "YAML" not in refused(dict(real="1" * 5_000 + "e3"))
+
+
 def test_names_that_are_unknown_or_missing():
     @dataclass
     class Needs:

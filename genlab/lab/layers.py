@@ -209,7 +209,7 @@ def idle_parameters(
     loss,            # called without arguments; returns a scalar tensor
     steps: int = 2,  # small steps downhill before the look, so that layers that started at zero have moved
 ) -> list[str]:      # names of parameters without a finite, non-zero gradient
-    "Which parameters of a model don't learn."
+    "Which parameters of a model don't learn. It takes those steps: give it a copy of a model that you want to keep."
     opt = torch.optim.SGD(model.parameters(), lr=1e-4)
     for step in range(steps + 1):
         opt.zero_grad()

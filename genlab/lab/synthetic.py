@@ -15,7 +15,9 @@ def make_shapes(
     seed: int = 0,   # the first k images of a seed are the same for every n
     size: int = 32,  # side in pixels, 32 or 64
 ) -> ImageSet:
-    "Ten classes of coloured shapes and textures."
+    """Ten classes of coloured shapes and textures. Raises UserError for an n, seed or size that can't be.
+
+    Seeds 0, 1, 2 are the train, validation and test splits of `load_images("shapes")`; the split says train for any."""
     x, y = draw_shapes(n, seed, size)
     return ImageSet(x, y, tuple(SHAPES), "shapes", "train")
 
@@ -27,6 +29,8 @@ def make_faces(
     # How often attributes occur, for example {"Eyeglasses": 0.05}; others as in PROBABILITIES.
     probabilities: dict[str, float] | None = None,
 ) -> ImageSet:       # its y is bool, (n, A)
-    "Faces with binary attributes, as imbalanced as wished, with exact labels."
+    """Faces with binary attributes, as imbalanced as wished, with exact labels. Raises UserError for what can't be.
+
+    Seeds 0, 1, 2 are the train, validation and test splits of `load_images("faces")`; the split says train for any."""
     x, y = draw_faces(n, seed, size, probabilities)
     return ImageSet(x, y, ATTRIBUTES, "faces", "train")

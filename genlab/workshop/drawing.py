@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SHAPES', 'BLOCK', 'Number', 'PROBABILITIES', 'ATTRIBUTES', 'EXCLUSIVE', 'LIGHT', 'SKIN', 'HAIR', 'BLOND', 'GRAY',
            'IRIS', 'LIPSTICK', 'FRAME', 'METAL', 'DRAWS', 'STAGES', 'CHUNK', 'disc', 'box', 'pixel_grid', 'coverage',
-           'wrap', 'star', 'checkerboard', 'hsv', 'dice', 'draw_shapes', 'conic', 'ellipse', 'halo', 'below', 'outside',
-           'lens', 'pose', 'Layer', 'Group', 'Stencil', 'frequencies', 'sample_attributes', 'mix', 'paint_faces',
-           'draw_faces']
+           'wrap', 'star', 'checkerboard', 'hsv', 'uniform_draws', 'draw_shapes', 'conic', 'ellipse', 'halo', 'below',
+           'outside', 'lens', 'pose', 'Layer', 'Group', 'Stencil', 'frequencies', 'sample_attributes', 'mix',
+           'paint_faces', 'draw_faces']
 
 # %% ../../nbs/0_workshop/01_drawing.ipynb #c43b89db
 import math
@@ -86,7 +86,7 @@ SHAPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "star": lambda x, y, r: star(x, y, r, 0.42 * r, 5),
     "cross": lambda x, y, r: torch.minimum(box(x, y, r, 0.3 * r), box(x, y, 0.3 * r, r)),
     "stripes": lambda x, y, r: wrap(x, 0.8 * r).abs() - 0.2 * r,
-    # 0.67: no steeper than 1
+    # 0.67: the slope lies between 0.67 and 1
     "waves": lambda x, y, r: 0.67 * (wrap(x + 0.22 * r * torch.sin(5 / r * y), r).abs() - 0.25 * r),
     "checkerboard": lambda x, y, r: checkerboard(x, y, 0.5 * r),
     "dots": lambda x, y, r: disc(wrap(x, 0.8 * r), wrap(y, 0.8 * r), 0.26 * r),
@@ -103,10 +103,10 @@ def hsv(
     return value[:, None] * (1 - saturation[:, None] * torch.minimum(k, 4 - k).clamp(0, 1))
 
 # %% ../../nbs/0_workshop/01_drawing.ipynb #fe85e2b3
-BLOCK = 1024  # images that share a die
+BLOCK = 1024  # images that are drawn together
 
 
-def dice(
+def uniform_draws(
     seed: int,
     block: int,  # number of the block
     k: int,      # draws for each image
@@ -116,7 +116,7 @@ def dice(
     return torch.rand(BLOCK, k, generator=torch.Generator().manual_seed(int(entropy)))
 
 # %% ../../nbs/0_workshop/01_drawing.ipynb #1a7b0d97
-def _shape_colours(u: Tensor) -> tuple[Tensor, Tensor]:  # die (n, 7) -> front and back, (n, 3) each
+def _shape_colours(u: Tensor) -> tuple[Tensor, Tensor]:  # draws (n, 7) -> front and back, (n, 3) each
     "One bright colour and one dark, of hues at least a quarter of the circle apart; either may be in front."
     bright = hsv(u[:, 0], 0.25 + 0.75 * u[:, 1], 0.75 + 0.25 * u[:, 2])
     dark = hsv((u[:, 0] + 0.25 + 0.5 * u[:, 3]) % 1, 0.2 + 0.6 * u[:, 4], 0.1 + 0.3 * u[:, 5])
@@ -126,7 +126,7 @@ def _shape_colours(u: Tensor) -> tuple[Tensor, Tensor]:  # die (n, 7) -> front a
 
 def _shape_block(seed: int, block: int, size: int) -> tuple[Tensor, Tensor]:  # uint8 (BLOCK, 3, size, size), classes
     "All images of one block, painted class by class."
-    u = dice(seed, block, 14)
+    u = uniform_draws(seed, block, 14)
     y = (u[:, 0] * len(SHAPES)).long()
     r = 0.42 + 0.36 * u[:, 1]
     angle = 2 * math.pi * u[:, 2]
@@ -168,7 +168,7 @@ def draw_shapes(
     seed: int = 0,   # the first k images of a seed are the same for every n
     size: int = 32,  # side in pixels, 32 or 64
 ) -> tuple[Tensor, Tensor]:  # uint8 (n, 3, size, size); classes in the order of SHAPES, int64 (n,)
-    "Ten classes of coloured shapes and textures."
+    "Ten classes of coloured shapes and textures. Raises UserError for an n, seed or size that can't be."
     _check_request(n, seed, size)
     blocks = _in_parallel(lambda j: _shape_block(seed, j, size), -(-n // BLOCK))
     x, y = (torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
@@ -189,7 +189,8 @@ def ellipse(
     edge: float,             # width over which coverage goes from 0 to 1
     shear: Number = 0.0,     # x - cx is replaced by x - cx - shear * (y - cy)
 ) -> Tensor:
-    "1/2 on the ellipse, rising inwards by 1 over a width of `edge`, to first order."
+    """1/2 on the ellipse, to first order; at the ends of the short axis it rises inwards by 1 over `edge`, at those of
+    the long one over `edge` times the ratio of the axes."""
     a, b, x0 = 1 / (rx * rx), 1 / (ry * ry), cx - shear * cy
     k = torch.minimum(torch.as_tensor(rx), torch.as_tensor(ry)) / (2 * edge)
     return k[..., None] * conic(-a, 2 * a * shear, -a * shear * shear - b, 2 * a * x0, 2 * (b * cy - a * shear * x0),
@@ -312,7 +313,7 @@ EXCLUSIVE = (("Bald", "Blond", "Gray_Hair"), ("Bald", "Long_Hair"), ("Bald", "Ba
 
 # %% ../../nbs/0_workshop/01_drawing.ipynb #f2e2062a
 def frequencies(probabilities: dict[str, float] | None = None) -> dict[str, float]:
-    "How often each attribute will occur, when these are asked for."
+    "How often each attribute will occur, when these are asked for. Raises UserError for wishes that can't be."
     asked = dict(probabilities or {})
     for name, p in asked.items():
         if name not in PROBABILITIES:
@@ -337,7 +338,7 @@ def sample_attributes(
     u: Tensor,             # uniform draws, (n, A)
     p: dict[str, float],   # how often, as given by `frequencies`
 ) -> Tensor:               # bool (n, A)
-    "Attributes that occur exactly that often, and never with a rival."
+    "Attributes that occur with exactly that probability, and never with a rival."
     y = torch.zeros(u.shape, dtype=torch.bool)
     for j, name in enumerate(ATTRIBUTES):
         others = {ATTRIBUTES.index(rival) for group in EXCLUSIVE if name in group for rival in group}
@@ -359,7 +360,7 @@ IRIS = torch.tensor(
 LIPSTICK = torch.tensor([[0.80, 0.05, 0.12], [0.92, 0.15, 0.42], [0.60, 0.04, 0.25]])
 FRAME = torch.tensor([[0.07, 0.07, 0.08], [0.30, 0.14, 0.06], [0.60, 0.08, 0.10], [0.10, 0.16, 0.45]])
 METAL = torch.tensor([[0.98, 0.80, 0.25], [0.90, 0.93, 0.97]])
-DRAWS = 80  # columns of the die that a face may use
+DRAWS = 80  # uniform draws that a face may use
 
 
 def mix(a: Tensor, b: Tensor, t: Number) -> Tensor:  # colours (n, 3) or (3,); t (n,) or float -> (n, 3)
@@ -368,7 +369,7 @@ def mix(a: Tensor, b: Tensor, t: Number) -> Tensor:  # colours (n, 3) or (3,); t
 
 
 class _Draw:
-    "Hands out the columns of a die, one after another."
+    "Hands out the columns of uniform draws, one after another."
 
     def __init__(self, u: Tensor):
         self.columns = list(u.T.contiguous().flip(0))
@@ -403,7 +404,7 @@ def _colours(f: SimpleNamespace, draw: _Draw) -> None:
 
 # %% ../../nbs/0_workshop/01_drawing.ipynb #c9a1b9bf
 def _looks(u: Tensor, y: Tensor, size: int) -> SimpleNamespace:
-    "Everything that differs between the faces of a block, drawn from its die u (n, DRAWS), with the attributes y."
+    "Everything that differs between the faces of a block, by its uniform draws u (n, DRAWS) and attributes y."
     f = SimpleNamespace(edge=2.3 / size, has={name: y[:, j] for j, name in enumerate(ATTRIBUTES)})
     draw, has, where = _Draw(u), f.has, torch.where
     f.sin, f.dx = draw.between(-0.13, 0.13), draw.between(-0.07, 0.07)
@@ -667,7 +668,8 @@ def paint_faces(
 
     def block(j: int) -> None:
         these = slice(j * BLOCK, (j + 1) * BLOCK)
-        _face_block(dice(seed, j, len(ATTRIBUTES) + DRAWS)[:, len(ATTRIBUTES) :], full[these], size, stages, x[these])
+        u = uniform_draws(seed, j, len(ATTRIBUTES) + DRAWS)[:, len(ATTRIBUTES) :]
+        _face_block(u, full[these], size, stages, x[these])
 
     _in_parallel(block, len(full) // BLOCK)
     return x
@@ -679,9 +681,9 @@ def draw_faces(
     size: int = 64,  # side in pixels, 32 or 64
     probabilities: dict[str, float] | None = None,  # how often attributes occur; others as in PROBABILITIES
 ) -> tuple[Tensor, Tensor]:  # uint8 (n, 3, size, size); attributes in the order of ATTRIBUTES, bool (n, A)
-    "Faces with binary attributes, as imbalanced as wished, with exact labels."
+    "Faces with binary attributes, as imbalanced as wished, with exact labels. Raises UserError for what can't be."
     _check_request(n, seed, size)
     p = frequencies(probabilities)
-    draws = [dice(seed, j, len(ATTRIBUTES) + DRAWS)[:, : len(ATTRIBUTES)] for j in range(-(-n // BLOCK))]
+    draws = [uniform_draws(seed, j, len(ATTRIBUTES) + DRAWS)[:, : len(ATTRIBUTES)] for j in range(-(-n // BLOCK))]
     y = torch.cat([sample_attributes(u, p) for u in draws])[:n]
     return paint_faces(y, seed, size), y

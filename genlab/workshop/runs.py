@@ -5,15 +5,14 @@
 # %% auto #0
 __all__ = ['LARGEST_CONFIG', 'NAMES', 'FLOAT32', 'LONGEST', 'TRACKERS', 'sync', 'why_not_written', 'first_line',
            'write_atomically', 'create_run', 'PlainLoader', 'read_yaml', 'read_run', 'only_one', 'Misfit', 'number',
-           'text', 'entries', 'fitted', 'one_of', 'shown', 'validated', 'save_checkpoint', 'read_checkpoint',
-           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'choose_device', 'check_trackers',
-           'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite', 'plot_curve',
-           'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics',
-           'keep_memory', 'use_threads']
+           'text', 'entries', 'fitted', 'one_of', 'shown', 'setting', 'validated', 'save_checkpoint', 'read_checkpoint',
+           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'choose_device', 'use_threads',
+           'check_trackers', 'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite',
+           'plot_curve', 'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions',
+           'write_metrics', 'keep_memory']
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #23ce733a
 import ctypes
-import errno
 import importlib.util
 import json
 import math
@@ -59,8 +58,8 @@ def sync(path: Path) -> None:
         os.close(opened)
 
 
-def why_not_written(path: Path, error: Exception) -> OSError:
-    "What the system says about a file that could not be written, even if a library says it in words of its own."
+def why_not_written(path: Path, error: Exception) -> OSError | None:
+    "What the system says about a file that could not be written; None if it could be, and the error is another one."
     if isinstance(error, OSError) and error.errno is not None:
         return error
     try:
@@ -70,7 +69,7 @@ def why_not_written(path: Path, error: Exception) -> OSError:
             os.fsync(f.fileno())
     except OSError as e:
         return e
-    return OSError(errno.EIO, first_line(error))
+    return None
 
 
 def first_line(error: Exception) -> str:
@@ -93,6 +92,8 @@ def write_atomically(
             sync(path.parent)
     except (OSError, RuntimeError, SafetensorError) as e:  # how libraries report a full disk
         reason = why_not_written(temporary, e)
+        if reason is None:
+            raise
         raise OSError(reason.errno, reason.strerror, str(path)) from e
     finally:
         with suppress(OSError):
@@ -199,8 +200,9 @@ LONGEST = 10_000              # characters of a text, entries of a tuple
 def number(value: Any, kind: type, limits: Sequence[Range]) -> int | float:
     "A finite number of a type, within limits."
     expected = ", ".join([NAMES[kind], *map(str, limits)])
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value):
-        raise Misfit(f"{expected} (YAML reads 1e-3 as a text: write 1.0e-3)")
+    if isinstance(value, str) and len(value) < 30 and (parts := re.fullmatch(r"([-+]?\d+\.?\d*)[eE]([-+]?\d+)", value)):
+        mantissa = parts[1] if "." in parts[1] else f"{parts[1]}.0"  # YAML wants a point, and a sign of the exponent
+        raise Misfit(f"{expected} (YAML reads {value} as a text: write {mantissa}e{int(parts[2]):+d})")
     if isinstance(value, bool) or not isinstance(value, int | kind):
         raise Misfit(expected)
     if isinstance(value, float) and not math.isfinite(value):
@@ -289,6 +291,14 @@ def shown(value: Any) -> str:
     return said if len(said) <= 60 else f"{said[:50]}... ({len(said):,} characters)"
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #67f5e3d9
+def setting(name: str, value: Any, kind: Any, source: str) -> Any:
+    "A plain value as its type wants it. Raises UserError if it doesn't fit."
+    try:
+        return fitted(value, kind)
+    except Misfit as e:
+        raise UserError(f"{source}: {name} is {shown(value)}; expected {e}.") from None
+
+# %% ../../nbs/0_workshop/02_runs.ipynb #42d32e93
 def validated(
     cls: type,     # a dataclass, with type hints for what is allowed
     values: dict,  # names and plain values, as YAML, JSON or a command line gives them
@@ -306,10 +316,7 @@ def validated(
     converted = {}
     for name, field in known.items():
         if name in values:
-            try:
-                converted[name] = fitted(values[name], kinds[name])
-            except Misfit as e:
-                raise UserError(f"{source}: {name} is {shown(values[name])}; expected {e}.") from None
+            converted[name] = setting(name, values[name], kinds[name], source)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise UserError(f"{source}: {name} is missing. Add it.")
     return cls(**converted)
@@ -327,6 +334,8 @@ def read_checkpoint(path: Path) -> tuple[Any, str]:  # what it holds; what is wr
     "A checkpoint on the CPU, without executing anything that is in it."
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                return None, "it is compressed, as no checkpoint is"
             bad = archive.testzip()
         state = None if bad else torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:  # PyTorch's message is a page, and advises to execute it
@@ -366,23 +375,27 @@ def save_weights(path: str | Path, model: nn.Module) -> None:
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     write_atomically(path, lambda p: save_file(tensors, p))
 
-
-def load_weights(path: str | Path, model: nn.Module) -> nn.Module:
+# %% ../../nbs/0_workshop/02_runs.ipynb #56e33e00
+def load_weights(
+    path: str | Path,
+    model: nn.Module,
+    advice: str | None = None,  # what to do about a file that is missing or bad; without, it is a run's: resume it
+) -> nn.Module:                 # the same model, for use
     "Load weights into a model. Raises UserError if they don't match, or aren't finite."
     path = Path(path)
     again = f"`genlab train --resume {path.parent}`"
     if not path.is_file():
-        raise UserError(f"{path} is missing: the run has not finished. Continue it with {again}.")
+        raise UserError(f"{path} is missing. {advice or f'The run has not finished: continue it with {again}.'}")
     try:
         stored = load_file(path)
         for name, own in model.state_dict().items():
             if name in stored and own.isfinite().all() and not stored[name].isfinite().all():
                 raise UserError(f"{path} holds a number that is not finite, in {name}, so that it is no model. "
-                                f"Delete it, and run {again}: if it comes back, train a new run.")
+                                + (advice or f"Delete it, and run {again}: if it comes back, train a new run."))
         model.load_state_dict(stored)
     except SafetensorError as e:
         raise UserError(f"{path} is damaged ({first_line(e)}). "
-                        f"Delete it, and run {again}: it is made again.") from None
+                        + (advice or f"Delete it, and run {again}: it is made again.")) from None
     except RuntimeError as e:
         raise UserError(f"{path} does not fit the model that config.yaml describes: "
                         f"{str(e).splitlines()[-1].strip()}") from None
@@ -399,6 +412,12 @@ def choose_device(name: str | None = None) -> str:  # cpu, cuda or mps
         raise UserError(f"the device {name} is not to be had here; there is {found}. "
                         "Choose one of these, or leave it out.")
     return name
+
+
+def use_threads(n: int | None) -> None:
+    "As many threads as are good for a model (None: PyTorch knows), where the environment doesn't say how many."
+    if n is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(n)
 
 
 TRACKERS = ("tensorboard", "wandb")
@@ -498,17 +517,18 @@ def first_nonfinite(
 def plot_curve(ax, log: list[dict], name: str, steps: int) -> None:
     "One logged number, and the same on held-out data where it was measured."
     seen = []
-    for key, style, label in ((name, "-", "training"), (f"val_{name}", ".-", "held out")):
+    for key, style, label in ((name, "C0-", "training"), (f"val_{name}", "C1.-", "held out")):
         points = [(row["step"], row[key]) for row in log if row.get(key) is not None]
         if points:
             ax.plot(*zip(*points, strict=True), style, label=label)
-            seen += [value for step, value in points if step > log[-1]["step"] // 50]  # the first may tower over others
-    ax.set(xlabel="step", ylabel="per sample", title=name, xlim=(0, steps))
-    finite = [value for value in seen if math.isfinite(value)]
-    if finite:
-        margin = 0.05 * (max(finite) - min(finite)) + 1e-3
-        ax.set_ylim(min(finite) - margin, max(finite) + margin)
-    if len(ax.lines) > 1:
+            seen += [(step, value) for step, value in points if math.isfinite(value)]
+    ax.set(xlabel="step", ylabel="per sample" if "loss" in name else "", title=name, xlim=(0, steps))
+    late = [value for step, value in seen if step > log[-1]["step"] // 50] or [value for _, value in seen]
+    if late:
+        low, high = min(value for _, value in seen), max(late)  # the first values may tower over all others
+        margin = 0.05 * (high - low) + 1e-3
+        ax.set_ylim(low - margin, high + margin)
+    if any(line.get_label() == "held out" for line in ax.lines):
         ax.legend(fontsize=8)
 
 
@@ -579,7 +599,7 @@ def animate(
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #5a6a10cc
 def peak_memory_mb() -> float:
-    "Peak resident memory of this process so far, in megabytes."
+    "Peak resident memory of this process so far, in MiB (1,048,576 bytes)."
     if sys.platform == "win32":
         return float("nan")  # Windows keeps no such count for Python
     import resource
@@ -608,9 +628,3 @@ def keep_memory() -> bool:  # True if the system's allocator has accepted it
     mmap_threshold = -3
     accepted = any(set_option(mmap_threshold, n) for n in (2**30, 2**25))  # older versions take at most 2**25
     return bool(set_option(trim_threshold, 2**30) and accepted)
-
-# %% ../../nbs/0_workshop/02_runs.ipynb #e4413a1d
-def use_threads(n: int | None) -> None:
-    "As many threads as are good for a model (None: PyTorch knows), where the environment doesn't say how many."
-    if n is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(n)
