@@ -158,10 +158,18 @@ def execute(path: Path, budget: str) -> tuple[float, dict]:  # minutes; peak meg
     "Execute a chapter and save it with its outputs and cost."
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.output_widget import OutputWidget
+
+    class Unheard(OutputWidget):
+        "Collects what a widget shows, and doesn't tell the kernel: its answers now and then swallow those of a cell."
+
+        def sync_state(self) -> None:
+            pass
 
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does: fair to whatever else is running
     nb = nbformat.read(path, as_version=4)
     client = NotebookClient(nb, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+    client.widget_registry = {"@jupyter-widgets/output": {"OutputModel": Unheard}}
     nb.cells.append(nbformat.v4.new_code_cell(COSTS))
     start = time.perf_counter()
     client.execute()
