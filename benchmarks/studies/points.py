@@ -35,6 +35,7 @@ GENERATORS = {
     "cyclical beta": PIXEL | dict(epochs=100, components=256, beta="cyclical"),
     "a covariance by z": PIXEL | dict(kind="colour", epochs=100, components=256),
     "JPEG: a sigma for each colour": PIXEL | dict(epochs=100, components=256, jpeg=True),
+    "JPEG: a sigma for each colour, 8 latents": PIXEL | dict(epochs=100, components=256, jpeg=True, latent_dim=8),
     "JPEG: one covariance": PIXEL | dict(kind="one colour", epochs=100, components=256, jpeg=True),
     "JPEG: a covariance by z": PIXEL | dict(kind="colour", epochs=100, components=256, jpeg=True),
     "transformer": ATTENDING | dict(epochs=100, components=256, latent_dim=2),
