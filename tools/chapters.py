@@ -35,7 +35,7 @@ CLAIMS = NBS / "claims.json"  # the ledger: what each saved chapter claims, and 
 PARTS = {1: "points", 2: "lab", 3: "VAE", 4: "VQ-VAE", 5: "GAN", 6: "ViTGAN", 7: "flows", 8: "use"}
 PICTURES = {  # on the map: which of a chapter's figures, and which part of it (left, top, right, bottom), as shares
     "10_colored_pi": (0, (0, 0, 1, 1)),
-    "11_distances": (1, (0, 0, 1, 1)),
+    "11_distances": (2, (0.5, 0, 1, 1)),
     "12_vae": (0, (0.33, 0, 0.66, 1)),
     "13_transformer_vae": (3, (0, 0, 0.27, 1)),
     "20_images": (1, (0.07, 0.05, 0.6, 0.55)),

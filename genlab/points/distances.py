@@ -22,7 +22,7 @@ from .colored_pi import COLOUR_NOISE, SIZE, PiData, colour_field, glyph_mask, to
 def pi_log_prob(
     points: Tensor,  # (n, 5)
 ) -> Tensor:         # nats, float64 (n,)
-    "Log density of the coloured pi itself, if colours weren't rounded; minus infinity off the letter."
+    "Log density of the coloured pi itself, if neither places nor colours were rounded; minus infinity off the letter."
     letter = torch.from_numpy(glyph_mask())
     place, on_picture = to_pixels(points)
     row, col = place.clamp(0, SIZE - 1).T
