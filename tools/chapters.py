@@ -147,7 +147,7 @@ def write_claims(ledger: Path, chapter: str, lines: str, budget: str, minutes: f
     claims = [json.loads(line) for line in lines.splitlines()]
     if claims:
         for claim in claims:
-            claim["value"] = float(f"{claim['value']:.6g}")
+            claim["value"] = float(f"{claim['value']:.9g}")
         about = dict(budget=budget, seconds=round(60 * minutes), device=costs["device"], versions=costs["versions"])
         book[chapter] = about | dict(claims=claims)
     text = json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True)
