@@ -103,7 +103,7 @@ def test_the_ledger_replaces_a_chapter_and_keeps_the_others(tmp_path):
     book = write("12_a", 5)
     assert list(book) == ["12_a", "23_b"], "sorted, so that a diff shows what has changed"
     assert book["23_b"] == dict(budget="laptop", seconds=90, device="cpu", versions=dict(torch="2"), claims=[
-        dict(claim="c0", value=0.333333, at_least=0), dict(claim="c1", value=2.0, at_least=0)])
+        dict(claim="c0", value=0.333333333, at_least=0), dict(claim="c1", value=2.0, at_least=0)])
     again = ledger.read_text()
     write("12_a", 5)
     assert ledger.read_text() == again
