@@ -334,3 +334,17 @@ def test_the_repository_is_light():
     files = done.stdout.splitlines()
     sizes = {f: os.path.getsize(ROOT / f) for f in files if (ROOT / f).is_file()}
     assert max(sizes.values()) < 2 * 2**20 and sum(sizes.values()) < 40 * 2**20
+
+
+def test_the_map_shows_every_chapter():
+    "One small picture for each, in the README and in the index."
+    shown = {p.stem for p in CHAPTERS if not p.parent.name.startswith("0_")}
+    assert shown == tool.PICTURES.keys()
+    index = "\n".join(cells(tool.NBS / "index.ipynb", "markdown"))
+    readme = (tool.ROOT / "README.md").read_text(encoding="utf-8")
+    for name in shown:
+        picture = tool.NBS / "images" / "map" / f"{name}.png"
+        assert 500 < picture.stat().st_size < 40_000, name
+        assert f"](nbs/{next(p for p in CHAPTERS if p.stem == name).relative_to(tool.NBS).as_posix()})" in readme
+        assert f"images/map/{name}.png" in index and f"nbs/images/map/{name}.png" in readme
+    assert tool.map_table("nbs/") in readme
