@@ -369,6 +369,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'genlab.lab.images.epoch_order': ('2_lab/images.html#epoch_order', 'genlab/lab/images.py'),
                                    'genlab.lab.images.flip': ('2_lab/images.html#flip', 'genlab/lab/images.py'),
                                    'genlab.lab.images.load_images': ('2_lab/images.html#load_images', 'genlab/lab/images.py'),
+                                   'genlab.lab.images.numbered': ('2_lab/images.html#numbered', 'genlab/lab/images.py'),
                                    'genlab.lab.images.split_indices': ('2_lab/images.html#split_indices', 'genlab/lab/images.py'),
                                    'genlab.lab.images.to_float': ('2_lab/images.html#to_float', 'genlab/lab/images.py'),
                                    'genlab.lab.images.to_uint8': ('2_lab/images.html#to_uint8', 'genlab/lab/images.py')},

@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from genlab import UserError
-from genlab.lab.images import ImageSet, Labels, load_images, to_float
+from genlab.lab.images import ImageSet, Labels, load_images, numbered, to_float
 
 CLOTHES = Labels(("T-shirt", "trouser", "ankle boot", "bag"))
 FACES = Labels(("Smiling", "Hat", "Long_Hair"), attributes=True)
@@ -249,3 +249,8 @@ def test_pieces_go_to_the_device_that_is_asked_for():
 @pytest.mark.parametrize("n", [0, -2, 1.5, "3"])
 def test_pieces_that_make_no_sense(n):
     assert "A piece of" in complaint(lambda: load_images("shapes", n=5).pieces(n))
+
+
+def test_labels_without_names_are_numbers():
+    assert numbered(3).names == ("0", "1", "2") and not numbered(3).attributes
+    assert numbered(2, attributes=True).encode(torch.tensor([[True, False]])).tolist() == [[1.0, 0.0]]

@@ -379,7 +379,7 @@ def test_users_are_told():
         (lambda: TarFlow((1, 8, 8), patch=8, n_labels=0, noise=0.0), "two or more patches"),
         (lambda: TarFlow((1, 8, 8), channels=10, n_labels=0, noise=0.0), "multiple of the 4 heads"),
         (lambda: TarFlow((1, 8, 8), noise=-1.0, n_labels=0), "standard deviation"),
-        (lambda: flow.context(torch.tensor([3])), "from 0 to 2"),
+        (lambda: flow.context(torch.tensor([3])), "from -1 to 2"),
         (lambda: flow.context(torch.tensor([[True, False, True]])), "bool"),
         (lambda: flow.sample(0), "at least one"),
         (lambda: flow.sample(2, torch.tensor([1])), "one label for each"),

@@ -463,7 +463,7 @@ def test_a_prior_refuses_another_vqvae(splits, trained):
     other.decoder[-2].weight.data.view(-1)[0] += 1e-6
     with pytest.raises(UserError, match="another VQ-VAE"):
         generate(model, other, 1)
-    with pytest.raises(UserError, match="knows 0 to 9"):
+    with pytest.raises(UserError, match="from -1 to 9"):
         generate(model, vqvae, 1, torch.tensor([10]))
     with pytest.raises(UserError, match="at least one"):
         generate(model, vqvae, 0)

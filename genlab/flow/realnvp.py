@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from .. import NotNegative, Positive, UserError
 from .couplings import ActNorm, Affine, Compose, Flow, FlowRecipe, TemperatureKnobs, inverse_error
-from ..lab.images import ImageSet, to_float
+from ..lab.images import ImageSet, numbered, to_float
 from ..lab.metrics import bits_per_dim
 from ..lab.pictures import LabelKnobs, MeasuredRecipe
 from ..lab.training import TrainingConfig, with_settings_of
@@ -337,13 +337,10 @@ def context(
     if y is None:
         raise UserError(f"this flow is conditioned on {self.n_labels} labels, and got none. "
                         "Give y, one label for each image.")
-    whole = y.ndim == 1 and not y.is_floating_point() and y.dtype != torch.bool
-    if whole and 0 <= int(y.min()) and int(y.max()) < self.n_labels:
-        y = F.one_hot(y.long(), self.n_labels)
-    if y.ndim != 2 or y.shape[1] != self.n_labels:
-        raise UserError(f"these labels don't fit: {y.dtype} of shape {tuple(y.shape)}. Expected classes from 0 to "
-                        f"{self.n_labels - 1}, or {self.n_labels} attributes for each image.")
-    return y.to(next(self.parameters()))
+    rows = numbered(self.n_labels, attributes=y.ndim == 2).encode(y)  # (B, n_labels)
+    if y.ndim == 1 and (y < 0).any():
+        raise UserError("this flow knows no -1 (no label) among its labels. Give each image its own.")
+    return rows.to(next(self.parameters()))
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #d00747a2
 @patch

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Range, Share, Size, UserError
 from .couplings import Compose
 from .realnvp import FlowKnobs, ImageFlow, ImageFlowRecipe, dequantise
-from ..lab.images import ImageSet
+from ..lab.images import ImageSet, numbered
 from ..lab.layers import TransformerBlock
 from ..lab.training import TrainingConfig, with_settings_of
 
@@ -250,13 +250,8 @@ def context(self: TarFlow, y: Tensor | None) -> Tensor | None:  # classes int64 
     None for a model without labels, or if no labels are given."""
     if self.n_labels == 0 or y is None:
         return None
-    if (y.dim() != 1 or y.is_floating_point() or y.dtype == torch.bool
-            or not -1 <= int(y.min()) <= int(y.max()) < self.n_labels):
-        raise UserError(f"labels must be whole numbers from 0 to {self.n_labels - 1}, one for each image "
-                        f"(-1 for none), but are {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}"
-                        f"{'' if y.dim() != 1 else f', {y.min()} to {y.max()}'}.")
-    y = y.to(self.device)
-    return F.one_hot(y.clamp(min=0), self.n_labels).to(next(self.parameters()).dtype) * (y >= 0)[:, None]
+    rows = numbered(self.n_labels).encode(y)
+    return rows.to(next(self.parameters()))
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #ee9cb27a
 @patch

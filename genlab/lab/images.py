@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLIT_SEED', 'DRAWN', 'HELD', 'DATA_SETS', 'to_float', 'to_uint8', 'ImageSet', 'epoch_order', 'batches', 'Labels',
-           'flip', 'crop', 'split_indices', 'check_images', 'check_labels', 'load_images']
+           'numbered', 'flip', 'crop', 'split_indices', 'check_images', 'check_labels', 'load_images']
 
 # %% ../../nbs/2_lab/20_images.ipynb #5d691571
 import math
@@ -214,6 +214,14 @@ def labels(self: ImageSet) -> Labels:
         return Labels(self.names, frequencies=self.y.bincount(minlength=self.n_labels).cpu())
     some = epoch_order(len(self), seed=0, epoch=0)[:1_000]
     return Labels(self.names, attributes=True, frequencies=_rows(self.y, some).cpu())
+
+
+def numbered(
+    n: int,                    # classes or attributes
+    attributes: bool = False,
+) -> Labels:
+    "Labels whose names are their numbers, for a model that doesn't know the names."
+    return Labels(tuple(map(str, range(n))), attributes)
 
 # %% ../../nbs/2_lab/20_images.ipynb #7442d357
 def flip(

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import NotNegative, Positive, UserError
-from .images import DATA_SETS, SPLITS, ImageSet, Labels, load_images, to_float, to_uint8
+from .images import DATA_SETS, SPLITS, ImageSet, Labels, load_images, numbered, to_float, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Recipe, RunSettings, build_model
 from ..points.vae import Nothing
@@ -210,7 +210,7 @@ class ImageFacts:
         n = getattr(model, "n_labels", 0)
         if n == 0:
             raise UserError("this model was trained without labels, so it can't draw a class. Leave the label out.")
-        return Labels(self.labels or tuple(map(str, range(n))), self.attributes)
+        return Labels(self.labels, self.attributes) if self.labels else numbered(n, self.attributes)
 
 
 @dataclass

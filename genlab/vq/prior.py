@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import genlab
 from .. import NotNegative, Positive, Range, Share, Size, UserError
-from ..lab.images import ImageSet, load_images, to_float, to_uint8
+from ..lab.images import ImageSet, load_images, numbered, to_float, to_uint8
 from ..lab.layers import TransformerBlock
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
@@ -238,10 +238,7 @@ def some_labels(self: TokenPrior, n: int, y: Tensor | None, generator: torch.Gen
         return self.labels[torch.randint(len(self.labels), (n,), generator=generator, device=self.labels.device)]
     if len(y) != n:
         raise UserError(f"{n} samples were asked for with {len(y)} labels; give one label for each.")
-    if not self.attributes and not (-1 <= int(y.min()) and int(y.max()) < self.n_labels):
-        raise UserError(f"labels from {int(y.min())} to {int(y.max())} were asked for; "
-                        f"the prior knows 0 to {self.n_labels - 1} (and -1 for none).")
-    return y.to(self.labels.device)
+    return numbered(self.n_labels, self.attributes).check(y).to(self.labels.device)
 
 # %% ../../nbs/4_vq/42_prior.ipynb #d8c2b859
 @patch
