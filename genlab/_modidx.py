@@ -825,6 +825,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'genlab.points.vae.mlp': ('1_points/vae.html#mlp', 'genlab/points/vae.py'),
                                    'genlab.points.vae.reparameterise': ('1_points/vae.html#reparameterise', 'genlab/points/vae.py'),
                                    'genlab.points.vae.save_points': ('1_points/vae.html#save_points', 'genlab/points/vae.py'),
+                                   'genlab.points.vae.soft_floor': ('1_points/vae.html#soft_floor', 'genlab/points/vae.py'),
                                    'genlab.points.vae.train': ('1_points/vae.html#train', 'genlab/points/vae.py'),
                                    'genlab.points.vae.train_epoch': ('1_points/vae.html#train_epoch', 'genlab/points/vae.py'),
                                    'genlab.points.vae.triangular': ('1_points/vae.html#triangular', 'genlab/points/vae.py')},

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -216,6 +217,7 @@ def labels(self: ImageSet) -> Labels:
     return Labels(self.names, attributes=True, frequencies=_rows(self.y, some).cpu())
 
 
+@cache  # asked for at every step of a training
 def numbered(
     n: int,                    # classes or attributes
     attributes: bool = False,

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['BETAS', 'log_normal', 'kl_per_dim', 'kl_to_standard_normal', 'reparameterise', 'mlp', 'PointAutoencoder',
-           'SigmaAutoencoder', 'PointVAE', 'annealed_elbo', 'learning_rate', 'train_epoch', 'train', 'active_units',
-           'fit_prior', 'iwae', 'triangular', 'ColourVAE', 'constant_beta', 'linear_beta', 'cyclical_beta',
-           'free_bits_kl', 'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'draw_points', 'save_points',
-           'PointFiles', 'PointRecipe', 'PlainRecipe', 'PointVAERecipe']
+           'soft_floor', 'SigmaAutoencoder', 'PointVAE', 'annealed_elbo', 'learning_rate', 'train_epoch', 'train',
+           'active_units', 'fit_prior', 'iwae', 'triangular', 'ColourVAE', 'constant_beta', 'linear_beta',
+           'cyclical_beta', 'free_bits_kl', 'PointVAEConfig', 'PointData', 'Nothing', 'PointCommands', 'draw_points',
+           'save_points', 'PointFiles', 'PointRecipe', 'PlainRecipe', 'PointVAERecipe']
 
 # %% ../../nbs/1_points/12_vae.ipynb #9f704be2
 import math
@@ -95,6 +95,11 @@ class PointAutoencoder(nn.Module):
         return self.decoder(z) * self.scale + self.shift
 
 # %% ../../nbs/1_points/12_vae.ipynb #d5e15ae8
+def soft_floor(log_sigma: Tensor, low: float = -6.0) -> Tensor:
+    "Softly above `low`: far above it, the same; far below it, `low`."
+    return F.softplus(log_sigma - low) + low
+
+
 class SigmaAutoencoder(PointAutoencoder):
     "An autoencoder that knows how exact it is: p(x|z) has a learned sigma per number (Rybkin et al. 2021)."
 
@@ -105,7 +110,7 @@ class SigmaAutoencoder(PointAutoencoder):
 
     def sigma(self) -> Tensor:
         "Standard deviation of p(x|z) in the units of x, (5,): softly above exp(-6) of each number's spread."
-        sigma = (F.softplus(self.log_sigma + 6) - 6).exp() * self.scale
+        sigma = soft_floor(self.log_sigma).exp() * self.scale
         if self.max_sigma_px is None:
             return sigma
         bound = torch.tensor([self.max_sigma_px / SIZE] * 2 + [math.inf] * 3).to(sigma)
@@ -281,7 +286,7 @@ class ColourVAE(PointVAE):
     def colour_factor(self, z: Tensor) -> Tensor:  # (..., Z) -> (..., 3, 3)
         "L of the colours' covariance L L^T, in the units of x; its diagonal is above exp(-6) of each colour's spread."
         numbers = self.decoder(z)[..., 5:]
-        diagonal = (F.softplus(self.log_sigma[2:] + numbers[..., :3] + 6) - 6).exp() * self.scale[2:]
+        diagonal = soft_floor(self.log_sigma[2:] + numbers[..., :3]).exp() * self.scale[2:]
         return triangular(diagonal, numbers[..., 3:])
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:  # (..., 5), (..., Z) -> nats, (...)
