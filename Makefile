@@ -8,6 +8,8 @@ CONSTRAINTS := constraints.txt
 NOT_PINNED := '^(pip|wheel|soupsieve|triton|(cuda|nvidia)-[^=]+)=='
 META := settings.ini setup.py pyproject.toml $(CONSTRAINTS)
 PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --no-compile $(CONSTRAINTS:%=-c %)
+# Tests and chapters start hundreds of processes: without compiled files each would read four seconds of source again.
+unexport PYTHONDONTWRITEBYTECODE
 SMOKE := GENLAB_BUDGET=smoke MPLBACKEND=agg OMP_NUM_THREADS=1
 
 .PHONY: help demo lab test lint bench chapters badges newest constraints clean
