@@ -58,7 +58,7 @@ test: $(VENV)/.test
 	@$(BIN)/python tools/chapters.py list
 	$(SMOKE) $(BIN)/nbdev-test --n-workers 2 --timing
 	@echo "== 3/3 tests/"
-	$(SMOKE) $(BIN)/pytest -n 2 --dist loadfile
+	$(SMOKE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check genlab tools tests benchmarks setup.py

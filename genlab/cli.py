@@ -22,6 +22,7 @@ from genlab import BUDGETS, Positive, Seed, UserError, budget_name, printable
 MODELS = {  # name on the command line: where its recipe is
     "pi-vae": "genlab.points.vae:PointVAERecipe",
     "pi-transformer-vae": "genlab.points.transformer_vae:TransformerPointVAERecipe",
+    "pi-colour-vae": "genlab.points.likelihood:ColourVAERecipe",
     "ae": "genlab.vae.autoencoder:AutoEncoderRecipe",
     "vae": "genlab.vae.vae:VAERecipe",
     "vqvae": "genlab.vq.vqvae:VQVAERecipe",
@@ -318,8 +319,7 @@ def command(argv: list[str]) -> None:
 
 def main() -> int:
     "The entry point: 0 if all went well, 2 after something that the user can put right, 130 after Ctrl-C."
-    # Threads of OpenMP that wait spin for long by default; two trainings on the same cores then cost ten times one
-    # (benchmarks/README.md, "Side by side"). Must be set before PyTorch is loaded.
+    # OpenMP's waiting threads spin: two trainings cost ten (benchmarks/README.md, "Side by side"). Set before PyTorch.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.stdout.reconfigure(errors="backslashreplace")
     try:

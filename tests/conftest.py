@@ -43,6 +43,14 @@ def genlab(work, few_images, monkeypatch, capsys):
     return call
 
 
+LONGEST = ["test_browser", "test_training", "test_models", "test_flow_cli", "test_vq", "test_loop"]
+
+
+def pytest_collection_modifyitems(items):
+    "The longest files first, so that no worker works on the last one alone."
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 def pytest_sessionfinish(session, exitstatus):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter and reporter.stats.get("skipped")  # a worker has no reporter

@@ -20,7 +20,7 @@ CHAPTERS = [p for p in BOOKS if p.stem != "index"]
 LESSONS = [p for p in CHAPTERS if p.parent.name != "0_workshop"]
 PAGES = [p for p in CHAPTERS if p.parent.name == "0_workshop"]  # what the library stands on: no lesson
 PLANNED = """00_datasets 01_drawing 02_runs
-10_colored_pi 11_distances 12_vae 13_transformer_vae
+10_colored_pi 11_distances 12_vae 13_transformer_vae 14_likelihood
 20_images 21_synthetic 22_layers 23_training 24_metrics 25_pictures
 30_autoencoder 31_vae 32_cvae 33_vit_cvae
 40_quantize 41_vqvae 42_prior 43_parallel

@@ -98,6 +98,58 @@ def posterior(x, w, s):
     return w * x / (w**2 + s**2), (s**2 / (w**2 + s**2)) ** 0.5
 """,
     },
+    "check_exponential": {
+        "1 - u in place of the logarithm": """
+def exponential(rate, u):
+    return (1 - u) / rate
+""",
+        "the right mean, another shape": """
+def exponential(rate, u):
+    return 2 * u / rate
+""",
+        "scale for rate": """
+def exponential(rate, u):
+    return -u.log() * rate
+""",
+        "no gradient": """
+def exponential(rate, u):
+    return -u.log() / rate.item()
+""",
+    },
+    "check_nats_lost": {
+        "twice as much": """
+def nats_lost(cov):
+    return cov.diagonal().log().sum() - torch.logdet(cov)
+""",
+        "the other sign": """
+def nats_lost(cov):
+    return 0.5 * (torch.logdet(cov) - cov.diagonal().log().sum())
+""",
+        "the other way round": """
+def nats_lost(cov):
+    diagonal = cov.diagonal()
+    return 0.5 * ((diagonal * torch.linalg.inv(cov).diagonal()).sum() - len(cov)
+                  - diagonal.log().sum() + torch.logdet(cov))
+""",
+        "nothing": """
+def nats_lost(cov):
+    return torch.zeros(())
+""",
+    },
+    "check_hidden_sigma": {
+        "the variance": """
+def hidden_sigma(weight, D):
+    return weight * D / 2
+""",
+        "without the mean": """
+def hidden_sigma(weight, D):
+    return (weight / 2) ** 0.5
+""",
+        "without the half": """
+def hidden_sigma(weight, D):
+    return (weight * D) ** 0.5
+""",
+    },
     "check_causal": {
         "no mask": """
 def causal_attention(q, k, v):

@@ -35,6 +35,7 @@ CODES = ["--vqvae", "vqvae", "--steps", "20", "--batch-size", "16", "--d-model",
 MODELS = {
     "pi-vae": [*POINTS, "--hidden", "16"],
     "pi-transformer-vae": [*POINTS, "--hidden", "8"],
+    "pi-colour-vae": [*POINTS, "--hidden", "16"],
     "pi-flow": ["--steps", "40", "--hidden", "16"],
     "ae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
     "vae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],

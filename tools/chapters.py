@@ -38,6 +38,7 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "11_distances": (2, (0.5, 0, 1, 1)),
     "12_vae": (0, (0.33, 0, 0.66, 1)),
     "13_transformer_vae": (3, (0, 0, 0.27, 1)),
+    "14_likelihood": (0, (0.77, 0, 1, 1)),
     "20_images": (1, (0.07, 0.05, 0.6, 0.55)),
     "21_synthetic": (1, (0, 0.1, 0.5, 0.6)),
     "22_layers": (1, (0.33, 0, 0.68, 1)),

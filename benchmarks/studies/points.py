@@ -1,4 +1,4 @@
-"""The generators in the table of part 1 (chapters 11_distances to 13_transformer_vae), three seeds each.
+"""The generators in the table of part 1 (chapters 11_distances to 14_likelihood), three seeds each.
 
 A seed decides the first weights, the order of the points and the fit of a mixture; 20,000 points of each are judged.
 Some 30 minutes with one thread, two thirds of them for the transformers.
@@ -8,10 +8,11 @@ import time
 
 import torch
 
-from genlab.points.colored_pi import SIZE, PiData, draw_pi, glyph_mask, load_pi, to_points
+from genlab.points.colored_pi import SIZE, PiData, draw_pi, load_jpeg_pi, load_pi, to_points
 from genlab.points.distances import PlaceMixture, evaluate_points, fit_mixture, pi_log_prob
+from genlab.points.likelihood import ColourVAE, iwae
 from genlab.points.transformer_vae import TransformerPointVAE
-from genlab.points.vae import BETAS, ColourVAE, PointVAE, active_units, fit_prior, iwae, train
+from genlab.points.vae import BETAS, PointVAE, active_units, fit_prior, train
 
 N = 20_000
 LEARNED = dict(kind="vae", latent_dim=2, max_sigma_px=None)
@@ -83,8 +84,8 @@ def place(pi: PiData, seed: int, components: int) -> dict:
 class OneCovariance(ColourVAE):
     "A full covariance of the colours, the same at every place."
 
-    def colour_factor(self, z: torch.Tensor) -> torch.Tensor:
-        return super().colour_factor(torch.zeros_like(z))
+    def decode_all(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().decode_all(z)[0], super().decode_all(torch.zeros_like(z))[1]
 
 
 def trained(
@@ -117,21 +118,13 @@ def trained(
     )
 
 
-def from_jpeg() -> PiData:
-    "Four of five points of a picture that went through JPEG, to learn from; five other such pictures to be judged by."
-    points = to_points(*draw_pi(jpeg=True))
-    real = torch.cat([to_points(*draw_pi(seed=seed, jpeg=True)) for seed in range(900, 905)])
-    mask = torch.from_numpy(glyph_mask())
-    return PiData(points[torch.arange(len(points)) % 5 != 4], real, mask, "coloured pi, from a JPEG")
-
-
 MODELS = {"vae": PointVAE, "colour": ColourVAE, "one colour": OneCovariance, "transformer": TransformerPointVAE}
 OTHERS = dict(real=real, training=training, mixture=mixture, place=place)
 
 
 def run(arm: dict) -> dict[str, float]:
     del arm["generator"]
-    pi = from_jpeg() if arm.pop("jpeg", False) else load_pi()
+    pi = load_jpeg_pi() if arm.pop("jpeg", False) else load_pi()
     make = OTHERS.get(arm["kind"])
     if make:
         del arm["kind"]

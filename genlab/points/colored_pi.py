@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIZE', 'GLYPH', 'WHITE', 'TEAL', 'MAGENTA', 'COLOUR_NOISE', 'TRAIN_SEED', 'REAL_SEED', 'glyph_mask', 'colour_field',
            'draw_pi', 'to_points', 'to_pixels', 'points_to_image', 'plot_points', 'through_jpeg', 'save_pi', 'read_pi',
-           'PiData', 'estimate_mask', 'load_pi']
+           'PiData', 'estimate_mask', 'hold_back', 'load_jpeg_pi', 'load_pi']
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #dfce16cd
 from dataclasses import dataclass
@@ -250,6 +250,21 @@ def estimate_mask(
     kernel = dict(kernel_size=2 * radius + 1, stride=1, padding=radius)
     return -F.max_pool2d(-F.max_pool2d(grid, **kernel), **kernel)[0] > 0.5
 
+# %% ../../nbs/1_points/10_colored_pi.ipynb #c0499090
+def hold_back(
+    points: Tensor,          # (n, 5)
+) -> tuple[Tensor, Tensor]:  # four of five to learn from, every fifth to judge by
+    "Split points of which there are no others."
+    fifth = torch.arange(len(points)) % 5 == 4
+    return points[~fifth], points[fifth]
+
+
+def load_jpeg_pi() -> PiData:
+    "The coloured pi out of a JPEG: 4,000 points to train on, and five other such pictures to judge by."
+    points, _ = hold_back(to_points(*draw_pi(jpeg=True)))
+    real = torch.cat([to_points(*draw_pi(seed=seed, jpeg=True)) for seed in range(900, 905)])
+    return PiData(points, real, torch.from_numpy(glyph_mask()), "coloured pi, from a JPEG")
+
 # %% ../../nbs/1_points/10_colored_pi.ipynb #b23ccd5a
 def load_pi(
     folder: str | Path | None = None,  # a folder with the original's file names; ours if None
@@ -269,6 +284,6 @@ def load_pi(
     if len(points) < 50:
         raise UserError(f"{folder} has {len(points)} points; a fifth is held back to judge by, "
                         "and fewer than 50 are too few to learn from.")
-    held_back = torch.arange(len(points)) % 5 == 4
-    return PiData(points[~held_back], points[held_back], estimate_mask(xs, ys),
+    learned, held_back = hold_back(points)
+    return PiData(learned, held_back, estimate_mask(xs, ys),
                   f"points of {Path(folder or home).name}, every fifth held back, estimated letter")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['attention', 'transformer', 'TokenEncoder', 'TokenGenerator', 'TransformerPointVAE', 'attention_maps', 'CloudVAE',
-           'train_cloud', 'TransformerPointVAEConfig', 'TransformerPointVAERecipe']
+           'TransformerPointVAEConfig', 'TransformerPointVAERecipe', 'train_cloud']
 
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #fef8e9ce
 from dataclasses import dataclass
@@ -121,20 +121,6 @@ class CloudVAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:  # (B, Z) -> (B, n, 5)
         return self.decoder(z[:, None]).squeeze(1).unflatten(-1, (self.n_points, 5))
 
-# %% ../../nbs/1_points/13_transformer_vae.ipynb #29c41668
-def train_cloud(model: CloudVAE, points: Tensor, epochs: int = 100, lr: float = 1e-3, seed: int = 0) -> list[dict]:
-    "100 epochs of a data set of length 1; beta grows from 0 to 1."
-    torch.manual_seed(seed)
-    opt = torch.optim.Adam(model.parameters(), lr=lr)
-    history = []
-    for epoch in range(epochs):
-        parts = model.loss(points[None], beta=epoch / (epochs - 1))
-        opt.zero_grad()
-        parts["loss"].backward()
-        opt.step()
-        history.append({k: v.item() for k, v in parts.items()})
-    return history
-
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #e1f8bb7d
 @dataclass
 class TransformerPointVAEConfig(PointVAEConfig):
@@ -156,10 +142,22 @@ class TransformerPointVAERecipe(PointVAERecipe):
 
     @classmethod
     def build(cls, c: TransformerPointVAEConfig) -> TransformerPointVAE:
-        if c.colour != "diagonal":
-            raise UserError("the transformer has one sigma for each colour. Leave --colour out, or train pi-vae.")
         if c.hidden % c.n_heads:
             raise UserError(f"hidden is {c.hidden} and n_heads {c.n_heads}; "
                             "the width must be a multiple of the number of heads.")
         return cls.Model(latent_dim=c.latent_dim, width=c.hidden, n_heads=c.n_heads, n_layers=c.depth,
                          max_sigma_px=c.max_sigma_px, n_components=c.components)
+
+# %% ../../nbs/1_points/13_transformer_vae.ipynb #29c41668
+def train_cloud(model: CloudVAE, points: Tensor, epochs: int = 100, lr: float = 1e-3, seed: int = 0) -> list[dict]:
+    "100 epochs of a data set of length 1; beta grows from 0 to 1."
+    torch.manual_seed(seed)
+    opt = torch.optim.Adam(model.parameters(), lr=lr)
+    history = []
+    for epoch in range(epochs):
+        parts = model.loss(points[None], beta=epoch / (epochs - 1))
+        opt.zero_grad()
+        parts["loss"].backward()
+        opt.step()
+        history.append({k: v.item() for k, v in parts.items()})
+    return history
