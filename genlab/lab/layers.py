@@ -8,7 +8,7 @@ __all__ = ['multiplications', 'group_norm', 'ResBlock', 'down', 'up', 'ConvEncod
 
 # %% ../../nbs/2_lab/22_layers.ipynb #ab46c3d9
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -67,12 +67,13 @@ def up(in_channels: int, out_channels: int) -> nn.Module:
 class ConvEncoder(nn.Sequential):
     "Images (B, C, H, W) to features (B, widths[-1], H', W'), H' = H / (patch 2^(len(widths) - 1))."
 
-    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int] = (64, 128), patch: int = 2, blocks: int = 1):
+    def __init__(self, shape: tuple[int, int, int], widths: Sequence[int] = (64, 128), patch: int = 2, blocks: int = 1,
+                 block: Callable[[int], nn.Module] = ResBlock):  # what a block is made by, from its channels
         layers = [nn.PixelUnshuffle(patch), nn.Conv2d(shape[0] * patch**2, widths[0], 3, padding=1)]
         for i, width in enumerate(widths):
             if i > 0:
                 layers.append(down(widths[i - 1], width))
-            layers += [ResBlock(width) for _ in range(blocks)]
+            layers += [block(width) for _ in range(blocks)]
         super().__init__(*layers, group_norm(widths[-1]), nn.SiLU())
         self.out_shape = feature_shape(shape, widths, patch)
 
@@ -98,10 +99,11 @@ class ConvDecoder(nn.Sequential):
         patch: int = 2,
         blocks: int = 1,
         out_channels: int | None = None,   # by default C
+        block: Callable[[int], nn.Module] = ResBlock,
     ):
         layers = []
         for i, width in reversed(list(enumerate(widths))):
-            layers += [ResBlock(width) for _ in range(blocks)]
+            layers += [block(width) for _ in range(blocks)]
             if i > 0:
                 layers.append(up(width, widths[i - 1]))
         last = nn.Conv2d(widths[0], (out_channels or shape[0]) * patch**2, 3, padding=1)

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import NotNegative, Positive, UserError
-from .images import DATA_SETS, SPLITS, ImageSet, Labels, load_images, numbered, to_float, to_uint8
+from .images import DATA_SETS, SPLITS, ImageSet, Labels, load_images, numbered, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Recipe, RunSettings, build_model
 from ..points.vae import Nothing
@@ -160,7 +160,11 @@ class ImageRecipe(Recipe):
         self.config = config
         self.splits = data
         self.data = data["train"]
-        super().__init__(self.build(config, self.data.shape), config.lr)
+        super().__init__(self.new_model(), config.lr)
+
+    def new_model(self) -> nn.Module:
+        "A new model for the data."
+        return self.build(self.config, self.data.shape)
 
     @classmethod
     def build(cls, config, shape: tuple[int, int, int]) -> nn.Module:  # shape of an image, (C, H, W)
@@ -172,9 +176,9 @@ class ImageRecipe(Recipe):
 
     def picture(self, model: nn.Module, seed: int) -> np.ndarray:
         "32 samples above 16 held-out images and their reconstructions, uint8."
-        x = to_float(self.splits["validation"].x[:16]).to(next(model.parameters()).device)
+        x, y = next(self.splits["validation"].take(slice(16)).pieces(16, next(model.parameters()).device))
         with torch.no_grad():
-            back = [x.cpu(), model.reconstruct(x).cpu()] if hasattr(model, "reconstruct") else []
+            back = [x.cpu(), model.reconstruct(x, y).cpu()] if hasattr(model, "reconstruct") else []
         return grid(torch.cat([self.draw(model, 32, seed), *back]), columns=16, scale=2)
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #404fa8b4
@@ -309,12 +313,12 @@ class HeldOut:
         self.n = min(n or len(data), len(data))
         self.batch = batch
 
-    def mean(self, f: Callable) -> dict[str, float]:  # f: images (B, C, H, W) -> dict of scalar tensors
+    def mean(self, f: Callable) -> dict[str, float]:  # f: images (B, C, H, W), labels -> dict of scalar tensors
         "The average of what f says about each piece."
         sums: dict[str, float] = {}
         with torch.no_grad():
-            for x, _ in self.data.take(slice(self.n)).pieces(self.batch, self.device):
-                for name, value in f(x).items():
+            for x, y in self.data.take(slice(self.n)).pieces(self.batch, self.device):
+                for name, value in f(x, y).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(x) / self.n
         return sums
 
@@ -338,8 +342,8 @@ class MeasuredRecipe(ImageCommands):
             values = {}
         if hasattr(model, "reconstruct"):
             held = HeldOut(test, model)
-            pairs = held.mean(lambda x: dict(mse=mse(x, model.reconstruct(x)).mean(),
-                                             ssim=ssim(x, model.reconstruct(x)).mean()))
+            pairs = held.mean(lambda x, y: dict(mse=mse(x, model.reconstruct(x, y)).mean(),
+                                                ssim=ssim(x, model.reconstruct(x, y)).mean()))
             values |= {name: dict(value=value, n=held.n) for name, value in pairs.items()}
         return values | self.likelihood(model, seed)
 

@@ -455,7 +455,7 @@ def likelihood(self: TokenPriorRecipe, model: TokenPrior, seed: int) -> dict[str
     n = dict(n=len(test))
     nats = token_nats(model, test)
     unigram, bigram = ngram_nats(train.index.flatten(1), test.index.flatten(1), train.n_codes)
-    pixels = HeldOut(test.images, self.vqvae).mean(lambda x: dict(p=self.vqvae.pixel_nats(x).mean()))["p"]
+    pixels = HeldOut(test.images, self.vqvae).mean(lambda x, y: dict(p=self.vqvae.pixel_nats(x).mean()))["p"]
     bits = bits_per_dim(nats * test.index[0].numel() + pixels, math.prod(test.images.shape), scale=127.5)
     values = dict(nats_per_word=nats, unigram=unigram, bigram=bigram, bits_per_dim=float(bits))
     return ({name: dict(value=value, **n) for name, value in values.items()}

@@ -207,7 +207,7 @@ def finish(self: VQVAERecipe, model: VQVAE, seed: int) -> None:
     "The histogram of the codes and the error, on up to 10,000 training images."
     model.counts.copy_(code_counts(model, self.data.x[:10_000]))
     model.error.fill_(max(1e-6, HeldOut(self.data, model, 10_000).mean(
-        lambda x: dict(e=(x - model.reconstruct(x)).square().mean()))["e"]))
+        lambda x, y: dict(e=(x - model.reconstruct(x)).square().mean()))["e"]))
     if usage(model.counts) < 0.5:
         print(f"Only {usage(model.counts):.0%} of the codes are in use. "
               "A smaller codebook would do, or another quantizer (chapter 40).")
@@ -228,7 +228,7 @@ def likelihood(self: VQVAERecipe, model: VQVAE, seed: int) -> dict[str, dict]:
     held = HeldOut(test, model)
     log_p = (model.counts.clamp(min=0.5) / model.counts.clamp(min=0.5).sum()).log()
 
-    def nats(x):
+    def nats(x, y):
         words = -log_p[model.encode(x)].flatten(1).sum(dim=1)
         return dict(words=words.mean(), pixels=model.pixel_nats(x).mean())
 
