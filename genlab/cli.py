@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,7 @@ MODELS = {  # name on the command line: where its recipe is
     "pi-colour-vae": "genlab.points.likelihood:ColourVAERecipe",
     "ae": "genlab.vae.autoencoder:AutoEncoderRecipe",
     "vae": "genlab.vae.vae:VAERecipe",
+    "cvae": "genlab.vae.cvae:CVAERecipe",
     "vqvae": "genlab.vq.vqvae:VQVAERecipe",
     "prior": "genlab.vq.prior:TokenPriorRecipe",
     "masked-prior": "genlab.vq.prior:MaskedPriorRecipe",
@@ -203,11 +205,9 @@ def make_run(out: Path | None, run) -> Path:
 
     from genlab.workshop.runs import create_run
 
-    n = 1
-    while out is None and Path(f"runs/{run.model}-{n}").exists():
-        n += 1
-    main = processes(run).is_main_process
-    made = [create_run(out or Path(f"runs/{run.model}-{n}"), run.plain()) if main else None]
+    names = (Path(f"runs/{run.model}-{n}") for n in count(1))
+    out = out or next(path for path in names if not path.exists())
+    made = [create_run(out, run.plain()) if processes(run).is_main_process else None]
     return broadcast_object_list(made)[0]
 
 

@@ -39,6 +39,7 @@ MODELS = {
     "pi-flow": ["--steps", "40", "--hidden", "16"],
     "ae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
     "vae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
+    "cvae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
     "vqvae": [*IMAGES, "--n-codes", "16", "--dim", "4", "--widths", "8", "16"],
     "prior": CODES,
     "masked-prior": CODES,
@@ -47,8 +48,8 @@ MODELS = {
     "spline-flow": [*IMAGES, "--couplings", "1", "--width", "8", "--blocks", "1"],
     "tarflow": [*IMAGES, "--channels", "16", "--layers", "1", "--blocks", "2", "--heads", "2", "--n-labels", "10"],
 }
-KNOBS = dict(label="triangle", temperature="0.5", guidance="3", top_k="2", top_p="0.3")
-LABELLED = {"prior", "masked-prior", "realnvp", "tarflow"}
+KNOBS = dict(label="triangle", temperature="0.5", guidance="3", top_k="2", top_p="0.3", codes="prior", vary="class")
+LABELLED = {"cvae", "prior", "masked-prior", "realnvp", "tarflow"}
 every_model = pytest.mark.parametrize("model", MODELS)
 
 

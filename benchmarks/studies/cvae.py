@@ -16,7 +16,7 @@ from genlab.lab.pictures import draw_images
 from genlab.lab.training import fit
 from genlab.vae.cvae import CVAE, CVAEConfig, CVAERecipe, agreement, edits, read
 
-FASHION = dict(data="fashion_mnist", steps=800)
+FASHION = dict(data="fashion_mnist", steps=1_600)
 FACES = dict(data="faces", size=32, widths=[64, 128], patch=4, batch_size=64, steps=800)
 ARMS = [
     *(dict(arm="fashion", seed=seed, **FASHION) for seed in range(3)),
@@ -29,9 +29,9 @@ ARMS = [
     *(dict(arm=f"independence {weight}", seed=seed, independence=float(weight), **FACES)
       for weight in (10, 100, 1_000) for seed in range(2)),
     *(dict(arm=f"reader {weight}", seed=seed, reader=float(weight), **FACES)
-      for weight in (3, 30, 300) for seed in range(2)),
+      for weight in (30, 300, 1_000) for seed in range(2)),
 ]
-SMOKE = [dict(arm, steps=20) for arm in ARMS if arm["seed"] == 0 and arm["arm"] in ("fashion", "reader 3")]
+SMOKE = [dict(arm, steps=20) for arm in ARMS if arm["seed"] == 0 and arm["arm"] in ("fashion", "reader 30")]
 EDITED = ("Smiling", "Hat", "Eyeglasses", "Beard", "Dark_Skin")
 N = 1_000
 

@@ -232,7 +232,8 @@ def save_images(x: Tensor, path: Path) -> None:
     if path.suffix == ".npy":
         write_atomically(path, lambda p: np.save(p, to_uint8(x).numpy()))
     else:
-        write_atomically(path, lambda p: Image.fromarray(grid(x, scale=max(1, 64 // x.shape[-1]))).save(p))
+        columns = 1 if x.shape[-1] >= 2 * x.shape[-2] else None  # strips lie one under another
+        write_atomically(path, lambda p: Image.fromarray(grid(x, columns, scale=max(1, 64 // x.shape[-2]))).save(p))
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #5b2dc4e2
 class ImageFiles:

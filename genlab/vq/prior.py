@@ -31,6 +31,7 @@ from ..lab.layers import TransformerBlock
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
 from ..lab.training import Model, RunSettings, TrainingConfig, build_model, load_run, plain, with_settings_of
+from ..vae.cvae import agreement, read
 from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
 from ..workshop.runs import load_weights, validated, versions, write_atomically
 
@@ -473,19 +474,16 @@ def label_agreement(
     if images.y.dim() != 1 or extractor.attributes or extractor.record.get("name") is None:
         return {}
 
-    device = prior.labels.device
-    extractor.to(device)
+    extractor.to(prior.labels.device)
 
     def right(x, y):
-        return torch.cat([
-            extractor.probabilities(part.to(device)).argmax(dim=1).cpu() for part in x.split(500)
-        ]).eq(y).float().mean().item()
+        return agreement(read(x, extractor), y)["agreement"].item()
 
     y = torch.arange(n) % prior.n_labels
     fake = torch.cat([generate(prior, vqvae, len(part), part, seed + i, guidance=guidance)
                       for i, part in enumerate(y.split(250))])
-    agreement, real = right(fake, y), right(to_float(images.x[:n]), images.y[:n])
-    return dict(label_agreement=dict(value=agreement, floor=real, n=n, guidance=guidance, extractor=extractor.name))
+    made, real = right(fake, y), right(to_float(images.x[:n]), images.y[:n])
+    return dict(label_agreement=dict(value=made, floor=real, n=n, guidance=guidance, extractor=extractor.name))
 
 # %% ../../nbs/4_vq/42_prior.ipynb #d8828683
 SHIPPED = Path(genlab.__file__).parent / "vq" / "shipped"
