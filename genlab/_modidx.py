@@ -889,7 +889,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'genlab.vae.cvae.pass_on': ('3_vae/cvae.html#pass_on', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.read': ('3_vae/cvae.html#read', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.share_interval': ('3_vae/cvae.html#share_interval', 'genlab/vae/cvae.py'),
-                                 'genlab.vae.cvae.ship': ('3_vae/cvae.html#ship', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.varied': ('3_vae/cvae.html#varied', 'genlab/vae/cvae.py')},
             'genlab.vae.vae': { 'genlab.vae.vae.BetaConfig': ('3_vae/vae.html#betaconfig', 'genlab/vae/vae.py'),
                                 'genlab.vae.vae.GaussianPixels': ('3_vae/vae.html#gaussianpixels', 'genlab/vae/vae.py'),

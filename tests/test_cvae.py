@@ -113,6 +113,9 @@ def test_labels_are_asked_for(told):
         model.sample(3, y)
     with pytest.raises(UserError, match="ask for at least one"):
         model.sample(0)
+    if not model.attributes:
+        with pytest.raises(UserError, match="no class"):
+            model.sample(12, torch.full((12,), -1))
     wrong = y.float() if model.attributes else y + 3
     with pytest.raises(UserError, match="expected"):
         model.sample(12, wrong * 7)
@@ -233,6 +236,17 @@ def test_edits_are_read(obeys):
     assert torch.equal(read(x, extractor), y)
     found = edits(model, x, y, [1, 3], extractor)
     assert found["read"].tolist() == [float(obeys)] * 2 and found["kept"].tolist() == [1.0, 1.0]
+    assert found["unedited"].tolist() == [0.0, 0.0]
+
+
+def test_who_always_says_no_edits_half():
+    y = torch.rand(400, 5, generator=torch.Generator().manual_seed(0)) < 0.1
+    x = torch.zeros(400, 3, 16, 16)
+    x[:, 0, :5, 0] = -1  # nothing is to be seen
+    model = Painter((3, 16, 16), 5, True, **SMALL)
+    model.obeys = False
+    found = edits(model, x, y, [1], Extractor(Corner(), "corner", 5, (3,), attributes=True))
+    assert found["read"].item() == found["unedited"].item() == 0.5
 
 
 def test_finish_keeps_what_sampling_needs_and_strips_vary_one_thing():
