@@ -47,7 +47,7 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "25_pictures": (3, (0, 0, 1, 1)),
     "30_autoencoder": (4, (0, 0, 1, 1)),
     "31_vae": (0, (0.5, 0, 1, 1)),
-    "32_cvae": (4, (0, 0, 0.4, 1)),
+    "32_cvae": (0, (0.165, 0.065, 1, 0.62)),
     "40_quantize": (0, (0.5, 0, 1, 1)),
     "41_vqvae": (0, (0.33, 0, 0.67, 1)),
     "42_prior": (5, (0, 0, 1, 0.5)),
