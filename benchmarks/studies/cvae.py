@@ -22,7 +22,7 @@ ARMS = [
       for told in ("encoder", "decoder") for seed in range(3)),
     *(dict(arm="KL summed over the batch", seed=seed, beta=64.0, **FACES) for seed in range(3)),
 ]
-SMOKE = [dict(arm, steps=20) for arm in ARMS if arm["seed"] == 0 and arm["arm"] == "faces"]
+SMOKE = [dict(arm, steps=20) for arm in ARMS if arm["seed"] == 0 and arm["arm"] in ("fashion", "faces")]
 EDITED = ("Smiling", "Hat", "Eyeglasses", "Beard", "Dark_Skin")
 N = 1_000
 
