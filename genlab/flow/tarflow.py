@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Range, Share, Size, UserError
 from .couplings import Compose
 from .realnvp import FlowKnobs, ImageFlow, ImageFlowRecipe, dequantise
-from ..lab.images import ImageSet, numbered
+from ..lab.images import ImageSet, check_asked, numbered
 from ..lab.layers import TransformerBlock
 from ..lab.training import TrainingConfig, with_settings_of
 
@@ -295,8 +295,7 @@ def some_labels(
     generator: torch.Generator | None,
 ) -> Tensor | None:  # int64 (n,), None without labels
     "The labels asked for, or any, each class equally likely; a UserError if they can't be drawn."
-    if n < 1:
-        raise UserError(f"{n} samples were asked for; ask for at least one.")
+    check_asked(n)
     if self.n_labels == 0:
         if y is not None:
             raise UserError("this model was trained without labels, so it can't draw a class. Leave the labels out.")
@@ -304,8 +303,7 @@ def some_labels(
     device = self.device
     if y is None:
         return torch.randint(self.n_labels, (n,), generator=generator, device=device)
-    if len(y) != n:
-        raise UserError(f"{n} samples were asked for with {len(y)} labels; give one label for each.")
+    check_asked(n, y)
     return y.to(device)
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #76b72359

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLIT_SEED', 'DRAWN', 'HELD', 'DATA_SETS', 'to_float', 'to_uint8', 'ImageSet', 'epoch_order', 'batches', 'Labels',
-           'numbered', 'flip', 'crop', 'split_indices', 'check_images', 'check_labels', 'load_images']
+           'numbered', 'check_asked', 'flip', 'crop', 'split_indices', 'check_images', 'check_labels', 'load_images']
 
 # %% ../../nbs/2_lab/20_images.ipynb #5d691571
 import math
@@ -224,6 +224,17 @@ def numbered(
 ) -> Labels:
     "Labels whose names are their numbers, for a model that doesn't know the names."
     return Labels(tuple(map(str, range(n))), attributes)
+
+
+def check_asked(
+    n: int,                   # samples
+    y: Tensor | None = None,  # a label for each of them
+) -> None:
+    "Raise a UserError for no samples, or for another number of labels."
+    if n < 1:
+        raise UserError(f"{n} samples were asked for; ask for at least one.")
+    if y is not None and len(y) != n:
+        raise UserError(f"{n} samples were asked for with {len(y)} labels; give one label for each.")
 
 # %% ../../nbs/2_lab/20_images.ipynb #7442d357
 def flip(

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import NotNegative, Positive, UserError
-from .images import DATA_SETS, SPLITS, ImageSet, Labels, load_images, numbered, to_uint8
+from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, load_images, numbered, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Recipe, RunSettings, build_model
 from ..points.vae import Nothing
@@ -140,8 +140,7 @@ def draw_images(
     **knobs,                  # what else the model's `sample` takes, such as a temperature
 ) -> Tensor:                  # float (n, C, H, W) in [-1, 1], on the CPU
     "n samples of a model, in pieces that fit into memory; the global random state stays as it was."
-    if n < 1:
-        raise UserError(f"{n} samples were asked for; ask for at least one.")
+    check_asked(n)
     device = next(model.parameters()).device
     g = torch.Generator(device).manual_seed(seed)
     if y is not None:

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .. import NotNegative, Positive, Sizes, UserError
-from ..lab.images import Labels, numbered
+from ..lab.images import Labels, check_asked, numbered
 from ..lab.layers import ConvDecoder, ConvEncoder, ResBlock
 from ..lab.metrics import Extractor
 from .autoencoder import CodeDensity
@@ -251,12 +251,9 @@ def edits(
 @patch
 def some_labels(self: CVAE, n: int, y: Tensor | None, generator: torch.Generator | None) -> Tensor:
     "The labels asked for, or labels like those of the training images. Raises a UserError for another number of them."
-    if n < 1:
-        raise UserError(f"{n} samples were asked for; ask for at least one.")
+    check_asked(n, y)
     if y is None:
         return Labels(numbered(self.n_labels).names, self.attributes, self.frequencies).draw(n, generator)
-    if len(y) != n:
-        raise UserError(f"{n} samples were asked for with {len(y)} labels; give one label for each.")
     return y
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #90dd8134
@@ -266,7 +263,8 @@ from ..lab.images import ImageSet
 from ..lab.metrics import load_extractor
 from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, chosen, draw_images
 from ..lab.training import build_model, with_settings_of
-from .vae import BetaConfig, VAERecipe, draw_codes
+from ..points.vae import kl_per_dim
+from .vae import BetaConfig, VAERecipe
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #0cbdc829
 @with_settings_of(CVAE, but=("n_labels", "attributes"))
@@ -314,15 +312,11 @@ class CVAERecipe(VAERecipe):
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #55620402
 @patch
-@torch.no_grad()
-def finish(self: CVAERecipe, model: CVAE, seed: int) -> None:
-    "The decoder's variance, the density of all codes, that of codes under a label, and the labels' frequencies."
-    super(CVAERecipe, self).finish(model, seed)
-    some = self.data.take(slice(10_000))
-    means, draws, _ = draw_codes(model, some, seed)
-    device = model.device
-    model.given.cpu().fit(draws.cpu(), model.condition(some.y).cpu(), means.var(dim=0).cpu(), seed)
-    model.given.to(device)
+def fit_codes(self: CVAERecipe, model: CVAE, z: Tensor, active: Tensor, y: Tensor, seed: int) -> None:
+    "The density of all codes, that of codes under a label, and the labels' frequencies."
+    super(CVAERecipe, self).fit_codes(model, z, active, y, seed)
+    model.given.cpu().fit(z.cpu(), model.condition(y).cpu(), active.cpu(), seed)
+    model.given.to(model.device)
     found = self.data.labels.frequencies
     model.frequencies.copy_(found[torch.arange(1_000) % len(found)] if model.attributes else found)
 
@@ -331,7 +325,7 @@ def finish(self: CVAERecipe, model: CVAE, seed: int) -> None:
 def likelihood(self: CVAERecipe, model: CVAE, seed: int) -> dict[str, dict]:
     "ELBO, bits per dimension and rate on the test images, and how often a classifier reads what was asked for."
     held = HeldOut(self.splits["test"], model)
-    rate = held.mean(lambda x, y: dict(rate=model.terms(x, y)[1].sum(dim=1).mean()))["rate"]
+    rate = held.mean(lambda x, y: dict(rate=kl_per_dim(*model.encode(x, y)).sum(dim=1).mean()))["rate"]
     measured = super(CVAERecipe, self).likelihood(model, seed) | dict(rate=dict(value=rate, n=held.n))
     return measured | asked_and_read(model, self.splits["test"], seed=seed)
 

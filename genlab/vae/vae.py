@@ -204,14 +204,21 @@ def draw_codes(model: VAE, data: ImageSet, seed: int) -> tuple[Tensor, Tensor, T
         errors.append((x - model.pixels.mean(model.decode_all(z, y))).square().mean())
     return torch.cat(means), torch.cat(draws), torch.stack(errors).mean()
 
-
+# %% ../../nbs/3_vae/31_vae.ipynb #a48ed997
 @patch
 def finish(self: VAERecipe, model: VAE, seed: int) -> None:
     "The decoder's variance, and the ex-post density from a draw of the codes, of up to 10,000 training images."
-    means, draws, error = draw_codes(model, self.data.take(slice(10_000)), seed)
+    some = self.data.take(slice(10_000))
+    means, draws, error = draw_codes(model, some, seed)
     if isinstance(model.pixels, GaussianPixels):
         model.pixels.fixed.copy_((0.5 * error.log()).clamp(min=-6))
-    model.density.fit(draws, means.var(dim=0), seed)
+    self.fit_codes(model, draws, means.var(dim=0), some.y, seed)
+
+
+@patch
+def fit_codes(self: VAERecipe, model: VAE, z: Tensor, active: Tensor, y: Tensor, seed: int) -> None:
+    "What is fitted to codes (N, Z), with how variable each dimension's means are, (Z,), and the images' labels."
+    model.density.fit(z, active, seed)
 
 
 @patch

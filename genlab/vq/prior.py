@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import genlab
 from .. import NotNegative, Positive, Range, Share, Size, UserError
-from ..lab.images import ImageSet, load_images, numbered, to_float, to_uint8
+from ..lab.images import ImageSet, check_asked, load_images, numbered, to_float, to_uint8
 from ..lab.layers import TransformerBlock
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
@@ -233,12 +233,9 @@ def check_knobs(temperature: float, top_k: int | None, top_p: float, guidance: f
 @patch
 def some_labels(self: TokenPrior, n: int, y: Tensor | None, generator: torch.Generator | None) -> Tensor:
     "The labels asked for, or labels like those of the training images."
-    if n < 1:
-        raise UserError(f"{n} samples were asked for; ask for at least one.")
+    check_asked(n, y)
     if y is None:
         return self.labels[torch.randint(len(self.labels), (n,), generator=generator, device=self.labels.device)]
-    if len(y) != n:
-        raise UserError(f"{n} samples were asked for with {len(y)} labels; give one label for each.")
     return numbered(self.n_labels, self.attributes).check(y).to(self.labels.device)
 
 # %% ../../nbs/4_vq/42_prior.ipynb #d8c2b859
