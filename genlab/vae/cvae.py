@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CODES', 'ConditionalBlock', 'pass_on', 'ConditionalEncoder', 'ConditionalDecoder', 'CVAE', 'ClassCodes',
-           'AttributeCodes', 'agreement', 'read', 'edits', 'CVAEConfig', 'CVAEKnobs', 'CVAERecipe', 'asked_and_read',
-           'share_interval', 'varied']
+           'AttributeCodes', 'agreement', 'read', 'keep_code', 'edits', 'CVAEConfig', 'CVAEKnobs', 'CVAERecipe',
+           'asked_and_read', 'share_interval', 'varied']
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #b59167f9
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -181,11 +181,15 @@ class AttributeCodes(nn.Module):
         "Fit to codes whose labels are known."
         A = F.pad(c, (1, 0), value=1.0)                                 # (N, 1 + A)
         self.mean.copy_(torch.linalg.solve(A.T @ A + torch.eye(A.shape[1]), A.T @ z))
-        self.rest.fit(z - A @ self.mean, active, seed)
+        self.rest.fit(z - self.expected(c), active, seed)
+
+    def expected(self, c: Tensor) -> Tensor:  # multi-hot (n, A) -> (n, Z)
+        "The middle of the codes of a label."
+        return F.pad(c, (1, 0), value=1.0) @ self.mean
 
     def sample(self, c: Tensor, generator: torch.Generator | None = None) -> Tensor:  # multi-hot (n, A) -> (n, Z)
         "Draw a code for each label."
-        return F.pad(c, (1, 0), value=1.0) @ self.mean + self.rest.sample(len(c), generator=generator)
+        return self.expected(c) + self.rest.sample(len(c), generator=generator)
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #c85738fe
 def agreement(
@@ -221,16 +225,22 @@ def read(
     return p > 0.5 if extractor.attributes else p.argmax(dim=1)
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #da3b9f49
+def keep_code(model: CVAE, z: Tensor, y: Tensor, new: Tensor) -> Tensor:  # (n, Z), (n, A), (n, A) -> (n, C, H, W)
+    "The code of an image that has the label y, decoded under a new label."
+    return model.decode(z, new)
+
+
 @torch.no_grad()
 def edits(
     model: CVAE,
-    x: Tensor,             # images in [-1, 1], (n, C, H, W)
-    y: Tensor,             # their attributes, bool (n, A)
-    switched: list[int],   # attributes, each switched alone: on where it is off, off where it is on
+    x: Tensor,                    # images in [-1, 1], (n, C, H, W)
+    y: Tensor,                    # their attributes, bool (n, A)
+    switched: list[int],          # attributes, each switched alone: on where it is off, off where it is on
     extractor: Extractor,
-) -> dict[str, Tensor]:    # read, unedited, kept: shares, (len(switched),) each
-    """Keep the code of an image, switch one attribute, decode: how often the new value is read (the mean of switching
-    on and of switching off), how often it was read before the switch already, how often the others are as before."""
+    edit: Callable = keep_code,   # how: model, codes, their labels, the new labels -> images
+) -> dict[str, Tensor]:           # read, unedited, kept: shares, (len(switched),) each
+    """Encode an image, switch one attribute, decode: how often the new value is read (the mean of switching on and of
+    switching off), how often it was read before the switch already, how often the others are as before."""
     pieces = list(zip(x.split(500), y.split(500), strict=True))
     codes = [model.encode(*piece)[0] for piece in pieces]
     before = read(torch.cat([model.decode(z, y) for z, (_, y) in zip(codes, pieces, strict=True)]), extractor)
@@ -238,7 +248,8 @@ def edits(
     for k in switched:
         asked = y.clone()
         asked[:, k] = ~asked[:, k]
-        after = torch.cat([model.decode(z, new) for z, new in zip(codes, asked.split(500), strict=True)])
+        after = torch.cat([edit(model, z, y, new)
+                           for z, (_, y), new in zip(codes, pieces, asked.split(500), strict=True)])
         said = read(after, extractor)
         only = slice(k, k + 1)
         found["read"].append(agreement(said[:, only], asked[:, only])["balanced"])
