@@ -20,8 +20,9 @@ from .. import NotNegative, Positive, Sizes, UserError
 from ..lab.images import Labels, check_asked, numbered
 from ..lab.layers import ConvDecoder, ConvEncoder, ResBlock
 from ..lab.metrics import Extractor
+from ..lab.training import Model
 from .autoencoder import CodeDensity
-from .vae import VAE
+from .vae import PIXELS, VAE
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #238f8df6
 class ConditionalBlock(ResBlock):
@@ -84,13 +85,19 @@ class CVAE(VAE):
         pixels: Literal["optimal", "unit", "logistic"] = "optimal",
         components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
     ):
-        super().__init__(shape, latent_dim, widths, patch, blocks, pixels, components)
+        Model.__init__(self)
+        self.pixels = PIXELS[pixels]()
+        encoder = ConditionalEncoder(shape, widths, patch, blocks, n_labels)
+        decoder = ConditionalDecoder(shape, widths, patch, blocks, shape[0] * self.pixels.per_pixel, n_labels)
+        self.join(shape, latent_dim, encoder, decoder, components)
+        self.tell(n_labels, attributes, components)
+
+    def tell(self, n_labels: int, attributes: bool, components: int) -> None:
+        "What the model keeps of its labels."
         self.n_labels = n_labels
         self.attributes = attributes
-        self.encoder = ConditionalEncoder(shape, widths, patch, blocks, n_labels)
-        self.decoder = ConditionalDecoder(shape, widths, patch, blocks, shape[0] * self.pixels.per_pixel, n_labels)
-        given = AttributeCodes(latent_dim, n_labels, components) if attributes else ClassCodes(latent_dim, n_labels)
-        self.given = given  # p(z|y)
+        z = self.latent_dim
+        self.given = AttributeCodes(z, n_labels, components) if attributes else ClassCodes(z, n_labels)  # p(z|y)
         rows = torch.zeros(1_000, n_labels, dtype=torch.bool) if attributes else torch.ones(n_labels)
         self.register_buffer("frequencies", rows)  # of the labels in the training data
 
@@ -114,7 +121,7 @@ def encode(self: CVAE, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tens
 @patch
 def decode_all(self: CVAE, z: Tensor, y: Tensor | None = None) -> Tensor:  # (B, Z) -> (B, C per_pixel, H, W)
     "Everything that the decoder says about a code under a label: the parameters of p(x|z, y)."
-    features = self.from_code(z).view(-1, *self.encoder.out_shape)
+    features = self.from_code(z).view(-1, *self.decoder.in_shape)
     return self.decoder(features, self.condition(y)).float()
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #b6e09da1

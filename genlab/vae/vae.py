@@ -89,14 +89,19 @@ class VAE(Model):
         components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
     ):
         super().__init__()
+        self.pixels = PIXELS[pixels]()
+        encoder = ConvEncoder(shape, widths, patch, blocks)
+        decoder = ConvDecoder(shape, widths, patch, blocks, out_channels=shape[0] * self.pixels.per_pixel)
+        self.join(shape, latent_dim, encoder, decoder, components)
+
+    def join(self, shape: tuple, latent_dim: int, encoder: nn.Module, decoder: nn.Module, components: int) -> None:
+        "Two networks, linear maps between their features and the code, and the density of codes."
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
-        self.pixels = PIXELS[pixels]()
-        self.encoder = ConvEncoder(shape, widths, patch, blocks)
-        self.decoder = ConvDecoder(shape, widths, patch, blocks, out_channels=shape[0] * self.pixels.per_pixel)
-        features = math.prod(self.encoder.out_shape)
-        self.to_code = nn.Linear(features, 2 * latent_dim)
-        self.from_code = nn.Linear(latent_dim, features)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.to_code = nn.Linear(math.prod(encoder.out_shape), 2 * latent_dim)
+        self.from_code = nn.Linear(latent_dim, math.prod(decoder.in_shape))
         self.density = CodeDensity(latent_dim, components)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #97b9231d
@@ -110,7 +115,7 @@ def encode(self: VAE, x: Tensor, y=None) -> tuple[Tensor, Tensor]:  # (B, C, H, 
 @patch
 def decode_all(self: VAE, z: Tensor, y=None) -> Tensor:  # (B, Z) -> (B, C per_pixel, H, W)
     "Everything that the decoder says: the parameters of p(x|z)."
-    return self.decoder(self.from_code(z).view(-1, *self.encoder.out_shape)).float()
+    return self.decoder(self.from_code(z).view(-1, *self.decoder.in_shape)).float()
 
 
 @patch
