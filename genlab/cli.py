@@ -27,6 +27,7 @@ MODELS = {  # name on the command line: where its recipe is
     "ae": "genlab.vae.autoencoder:AutoEncoderRecipe",
     "vae": "genlab.vae.vae:VAERecipe",
     "cvae": "genlab.vae.cvae:CVAERecipe",
+    "vit-cvae": "genlab.vae.vit_cvae:ViTCVAERecipe",
     "vqvae": "genlab.vq.vqvae:VQVAERecipe",
     "prior": "genlab.vq.prior:TokenPriorRecipe",
     "masked-prior": "genlab.vq.prior:MaskedPriorRecipe",
@@ -205,8 +206,7 @@ def make_run(out: Path | None, run) -> Path:
 
     from genlab.workshop.runs import create_run
 
-    names = (Path(f"runs/{run.model}-{n}") for n in count(1))
-    out = out or next(path for path in names if not path.exists())
+    out = out or next(path for n in count(1) if not (path := Path(f"runs/{run.model}-{n}")).exists())
     made = [create_run(out, run.plain()) if processes(run).is_main_process else None]
     return broadcast_object_list(made)[0]
 
@@ -312,8 +312,8 @@ def command(argv: list[str]) -> None:
     if argv and argv[0] in own:
         return own[argv[0]](argv[1:])
     commands = {"train": Train, "sample": Sample, "evaluate": Evaluate, "list": List}
-    about = "genlab: train, sample and measure generative models."
-    chosen = tyro.extras.subcommand_cli_from_dict(commands, args=argv, prog="genlab", description=about)
+    about = dict(prog="genlab", description="genlab: train, sample and measure generative models.")
+    chosen = tyro.extras.subcommand_cli_from_dict(commands, args=argv, **about)
     return {Evaluate: evaluate, List: list_all}[type(chosen)](chosen)
 
 
