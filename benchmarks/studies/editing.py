@@ -16,6 +16,7 @@ from genlab.lab.pictures import HeldOut, draw_images
 from genlab.lab.training import fit
 from genlab.points.vae import kl_per_dim, reparameterise
 from genlab.vae.cvae import CVAEConfig, CVAERecipe, agreement, edits, keep_code, read
+from genlab.vae.editing import EditingCVAEConfig, EditingCVAERecipe, exaggerate, move_code
 from genlab.vae.vae import draw_codes
 
 FACES = dict(data="faces", size=32, widths=[64, 128], patch=4, batch_size=64, steps=800)
@@ -28,9 +29,11 @@ ARMS = [
       for weight in (10, 100, 1_000) for seed in range(2)),
     *(dict(arm=f"reader {weight}", seed=seed, reader=float(weight), **FACES)
       for weight in (100, 300, 1_000) for seed in range(2)),
+    *(dict(arm="reader trained along", seed=seed, along=300.0, **FACES) for seed in range(2)),
+    *(dict(arm="reader of own labels", seed=seed, along=300.0, own=True, **FACES) for seed in range(2)),
 ]
 SMOKE = [dict(arm, steps=20, images=1_000, judged=100) for arm in ARMS
-         if arm["seed"] == 0 and arm["arm"] in ("independence 10", "reader 100")]
+         if arm["seed"] == 0 and arm["arm"] in ("independence 10", "reader of own labels")]
 EDITED = ("Smiling", "Hat", "Eyeglasses", "Beard", "Dark_Skin")
 
 
@@ -75,20 +78,15 @@ class StudyRecipe(CVAERecipe):
         return dict(loss=loss, reconstruction=reconstruction, kl=kl, penalty=penalty)
 
 
-def overdo(model, z, y, new, strength):
-    "What the switch changes, several times."
-    before = model.decode(z, y)
-    return (before + strength * (model.decode(z, new) - before)).clamp(-1, 1)
+class OwnLabels(EditingCVAERecipe):
+    "A control: the classifier judges codes under their own labels, as reconstructions are."
+
+    def other_labels(self, y):
+        return y
 
 
-def move(model, z, y, new, strength):
-    "The code goes along: from the middle of its label's codes towards that of the new label's."
-    way = model.given.expected(model.condition(new)) - model.given.expected(model.condition(y))
-    return model.decode(z + strength * way, new)
-
-
-EDITS = dict(kept=keep_code, **{f"{f.__name__}_{strength}": partial(f, strength=strength)
-                                for f, strengths in ((overdo, (2, 4)), (move, (1, 2))) for strength in strengths})
+EDITS = dict(kept=keep_code, overdo_2=partial(exaggerate, strength=2), overdo_4=partial(exaggerate, strength=4),
+             move_1=partial(move_code, strength=1), move_2=partial(move_code, strength=2))
 
 
 def probe(model, data: dict[str, ImageSet], seed: int) -> float:
@@ -135,7 +133,11 @@ def run(arm: dict) -> dict[str, float]:
         reader = fit_classifier(data["train"], epochs=2, seed=100 + seed).eval().requires_grad_(False)
         remedy |= dict(reader=reader, weight=arm["reader"])
     torch.manual_seed(seed)
-    recipe = StudyRecipe(config, data, **remedy)
+    if "along" in arm:
+        config = EditingCVAEConfig(**settings, reader=arm["along"])
+        recipe = (OwnLabels if "own" in arm else EditingCVAERecipe)(config, data)
+    else:
+        recipe = StudyRecipe(config, data, **remedy)
     model, progress = fit(recipe, recipe.data, steps=config.steps, batch_size=config.batch_size, seed=seed, pictures=1)
     seconds = time.perf_counter() - start
     recipe.finish(model, seed)
