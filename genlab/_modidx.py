@@ -870,6 +870,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'genlab.vae.cvae.CVAERecipe.rebuild': ('3_vae/cvae.html#cvaerecipe.rebuild', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.ClassCodes': ('3_vae/cvae.html#classcodes', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.ClassCodes.__init__': ('3_vae/cvae.html#classcodes.__init__', 'genlab/vae/cvae.py'),
+                                 'genlab.vae.cvae.ClassCodes.expected': ('3_vae/cvae.html#classcodes.expected', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.ClassCodes.fit': ('3_vae/cvae.html#classcodes.fit', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.ClassCodes.sample': ('3_vae/cvae.html#classcodes.sample', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.ConditionalBlock': ('3_vae/cvae.html#conditionalblock', 'genlab/vae/cvae.py'),

@@ -152,6 +152,13 @@ def test_codes_of_classes_have_each_class_own_mean_and_covariance():
     assert (swapped[k == 0].mean(dim=0) - z[k == 1].mean(dim=0)).norm() < 0.3
 
 
+def test_codes_of_a_class_are_expected_around_its_mean():
+    z, c, _ = gaussians(9_000)
+    codes = ClassCodes(4, 3)
+    codes.fit(z, c, z.var(dim=0))
+    torch.testing.assert_close(codes.expected(c[:50]), (c.T @ z / c.sum(dim=0)[:, None])[c[:50].argmax(dim=1)])
+
+
 def test_a_class_of_few_images_borrows_how_codes_scatter():
     z, c, k = gaussians(9_000)
     kept = (k != 2) | (torch.arange(9_000) < 30)  # ten of the third class
@@ -258,15 +265,17 @@ def test_finish_keeps_what_sampling_needs_and_strips_vary_one_thing():
     assert {tuple(row) for row in model.frequencies.tolist()} <= {tuple(row) for row in faces["train"].y.tolist()}
     assert model.given.mean.abs().max() > 0 and not math.isnan(model.pixels.fixed)
     hat = faces["train"].names.index("Hat")
-    strips = CVAERecipe.generate(model, 5, 0, CVAERecipe.Knobs(vary="hat"), recipe.facts(), None)
-    without, with_it = strips.split(16, dim=3)
-    g = torch.Generator().manual_seed(0)
-    y = model.some_labels(5, None, g)
-    y[:, hat] = False
-    z = model.some_codes(y, "given", g)
-    with torch.no_grad():
-        torch.testing.assert_close(without, model.decode(z, y))
-        y[:, hat] = True
-        torch.testing.assert_close(with_it, model.decode(z, y))
+    for codes in ("given", "prior"):
+        strips = CVAERecipe.generate(model, 5, 0, CVAERecipe.Knobs(vary="hat", codes=codes), recipe.facts(), None)
+        g = torch.Generator().manual_seed(0)
+        y = model.some_labels(5, None, g)
+        z = model.some_codes(y, codes, g)
+        for column, on in zip(strips.split(16, dim=3), (False, True), strict=True):
+            new = y.clone()
+            new[:, hat] = on
+            change = new[:, hat].float() - y[:, hat].float()  # a drawn code moves by the regression's weights for a hat
+            along = z + change[:, None] * model.given.mean[1 + hat] if codes == "given" else z
+            with torch.no_grad():
+                torch.testing.assert_close(column, model.decode(along, new))
     with pytest.raises(UserError, match="There is no attribute 'class'"):
         CVAERecipe.generate(model, 5, 0, CVAERecipe.Knobs(vary="class"), recipe.facts(), None)

@@ -142,6 +142,10 @@ class ClassCodes(nn.ModuleList):
             own = z[c[:, k] > 0]
             density.fit(torch.cat([own, mean[k] + around[:max(0, self.few - len(own))]]), active, seed)
 
+    def expected(self, c: Tensor) -> Tensor:  # one-hot (n, K) -> (n, Z)
+        "The middle of the codes of a label."
+        return c @ torch.stack([density.mean for density in self])
+
     def sample(self, c: Tensor, generator: torch.Generator | None = None) -> Tensor:  # one-hot (n, K) -> (n, Z)
         "Draw a code for each label."
         if not (c.sum(dim=1) == 1).all():
@@ -403,4 +407,8 @@ def varied(
     else:
         raise UserError(f"vary is {vary!r}; images with one class each can be varied by that alone: --vary class.")
     z = model.some_codes(y, codes, g)
-    return torch.cat([model.decode(z, value) for value in values], dim=3).cpu()
+    strip = []
+    for value in values:
+        way = model.given.expected(model.condition(value)) - model.given.expected(model.condition(y))
+        strip.append(model.decode(z + way if codes == "given" else z, value))
+    return torch.cat(strip, dim=3).cpu()

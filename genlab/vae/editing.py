@@ -18,26 +18,26 @@ from ..lab.training import Recipe
 from ..points.vae import BETAS, free_bits_kl, kl_per_dim, reparameterise
 from .cvae import CVAE, CVAEConfig, CVAERecipe
 
-# %% ../../nbs/3_vae/34_editing.ipynb #07a81949
+# %% ../../nbs/3_vae/34_editing.ipynb #f45ed8c5
 def move_code(model: CVAE, z: Tensor, y: Tensor, new: Tensor, strength: float = 1.0) -> Tensor:  # -> (n, C, H, W)
     "An edit: the code goes along, from the middle of the codes of its label y towards that of the new label."
     middle = model.given.expected
     return model.decode(z + strength * (middle(model.condition(new)) - middle(model.condition(y))), new)
 
-# %% ../../nbs/3_vae/34_editing.ipynb #e1d6f9f5
+# %% ../../nbs/3_vae/34_editing.ipynb #108797d6
 def exaggerate(model: CVAE, z: Tensor, y: Tensor, new: Tensor, strength: float = 2.0) -> Tensor:  # -> (n, C, H, W)
     "An edit: what the switched label changes in the image, several times."
     before = model.decode(z, y)
     return (before + strength * (model.decode(z, new) - before)).clamp(-1, 1)
 
-# %% ../../nbs/3_vae/34_editing.ipynb #6399227a
+# %% ../../nbs/3_vae/34_editing.ipynb #95843756
 def label_loss(logits: Tensor, y: Tensor) -> Tensor:  # (B, n_labels), classes (B,) or attributes (B, A) -> nats (B,)
     "-log p(y) by a classifier's logits; for attributes the sum over them."
     if y.dtype == torch.bool:
         return F.binary_cross_entropy_with_logits(logits, y.float(), reduction="none").sum(dim=1)
     return F.cross_entropy(logits, y, reduction="none")
 
-# %% ../../nbs/3_vae/34_editing.ipynb #5d5cb422
+# %% ../../nbs/3_vae/34_editing.ipynb #d291a421
 from dataclasses import dataclass
 
 
@@ -48,7 +48,7 @@ class EditingCVAEConfig(CVAEConfig):
     reader: NotNegativeFloat = 300.0
     "weight of a classifier's cross-entropy, when it reads codes that are decoded under other images' labels"
 
-# %% ../../nbs/3_vae/34_editing.ipynb #f45ed8c5
+# %% ../../nbs/3_vae/34_editing.ipynb #27a280cc
 class EditingCVAERecipe(CVAERecipe):
     "Trains a `CVAE`, and a classifier beside it that says whether codes follow other labels."
 
