@@ -22,6 +22,7 @@ SECTIONS = {
     "loop": "The training loop",
     "metrics": "Metrics",
     "quality": "A minute of training on Fashion-MNIST",
+    "cvae": "Conditional VAEs",
     "quantize": "Quantisers",
     "prior": "Transformers over codes",
     "vq_cost": "How the cost of quantisers and priors grows",

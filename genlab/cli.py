@@ -6,7 +6,6 @@ Modules that load PyTorch are imported inside functions, so that `genlab --help`
 
 import argparse
 import dataclasses
-import importlib
 import json
 import os
 import sys
@@ -19,33 +18,9 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from genlab import BUDGETS, Positive, Seed, UserError, budget_name, printable
+from genlab.models import MODELS, find_recipe
 
-MODELS = {  # name on the command line: where its recipe is
-    "pi-vae": "genlab.points.vae:PointVAERecipe",
-    "pi-transformer-vae": "genlab.points.transformer_vae:TransformerPointVAERecipe",
-    "pi-colour-vae": "genlab.points.likelihood:ColourVAERecipe",
-    "ae": "genlab.vae.autoencoder:AutoEncoderRecipe",
-    "vae": "genlab.vae.vae:VAERecipe",
-    "cvae": "genlab.vae.cvae:CVAERecipe",
-    "vit-cvae": "genlab.vae.vit_cvae:ViTCVAERecipe",
-    "vqvae": "genlab.vq.vqvae:VQVAERecipe",
-    "prior": "genlab.vq.prior:TokenPriorRecipe",
-    "masked-prior": "genlab.vq.prior:MaskedPriorRecipe",
-    "pi-flow": "genlab.flow.splines:SplinePointFlowRecipe",
-    "realnvp": "genlab.flow.realnvp:RealNVPRecipe",
-    "glow": "genlab.flow.glow:GlowRecipe",
-    "spline-flow": "genlab.flow.splines:SplineFlowRecipe",
-    "tarflow": "genlab.flow.tarflow:TarFlowRecipe",
-}
 Device = Literal["cpu", "cuda", "mps"]
-
-
-def find_recipe(name: str) -> type:
-    "The recipe behind a model's name."
-    if name not in MODELS:
-        raise UserError(f"there is no model {name!r}. There are {', '.join(MODELS)}; see `genlab list`.")
-    module, recipe = MODELS[name].split(":")
-    return getattr(importlib.import_module(module), recipe)
 
 
 @dataclass

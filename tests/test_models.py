@@ -40,6 +40,7 @@ MODELS = {
     "ae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
     "vae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
     "cvae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
+    "editing-cvae": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--components", "2"],
     "vit-cvae": [*IMAGES, "--latent-dim", "4", "--width", "8", "--depth", "1", "--n-heads", "2", "--components", "2"],
     "vqvae": [*IMAGES, "--n-codes", "16", "--dim", "4", "--widths", "8", "16"],
     "prior": CODES,
@@ -50,7 +51,7 @@ MODELS = {
     "tarflow": [*IMAGES, "--channels", "16", "--layers", "1", "--blocks", "2", "--heads", "2", "--n-labels", "10"],
 }
 KNOBS = dict(label="triangle", temperature="0.5", guidance="3", top_k="2", top_p="0.3", codes="prior", vary="class")
-LABELLED = {"cvae", "vit-cvae", "prior", "masked-prior", "realnvp", "tarflow"}
+LABELLED = {"cvae", "editing-cvae", "vit-cvae", "prior", "masked-prior", "realnvp", "tarflow"}
 every_model = pytest.mark.parametrize("model", MODELS)
 
 

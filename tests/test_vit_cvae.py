@@ -110,13 +110,6 @@ def test_every_combination_learns_and_hears(encoder, decoder, code, attributes):
     assert abs(once.mean() - twice.mean()) < 4 * error < 0.05 * abs(once.mean())
 
 
-@pytest.mark.parametrize("smoothing,pixels", [(0, "optimal"), (0, "logistic"), (8, "logistic")])
-def test_the_likelihood_gets_the_channels_that_it_needs(smoothing, pixels):
-    model = ViTCVAE((1, 28, 28), smoothing=smoothing, pixels=pixels, width=16, depth=1)
-    out = model.decode_all(torch.randn(3, 64), torch.arange(3))
-    assert out.shape == (3, 2 if pixels == "logistic" else 1, 28, 28)
-
-
 def test_only_the_last_convolution_looks_across_an_edge():
     "An output pixel's change when one token's features change stays inside its patch without the convolution."
     for smoothing, reach in ((0, 0), (8, 1)):

@@ -92,14 +92,16 @@ class CVAE(VAE):
         self.join(shape, latent_dim, encoder, decoder, components)
         self.tell(n_labels, attributes, components)
 
-    def tell(self, n_labels: int, attributes: bool, components: int) -> None:
-        "What the model keeps of its labels."
-        self.n_labels = n_labels
-        self.attributes = attributes
-        z = self.latent_dim
-        self.given = AttributeCodes(z, n_labels, components) if attributes else ClassCodes(z, n_labels)  # p(z|y)
-        rows = torch.zeros(1_000, n_labels, dtype=torch.bool) if attributes else torch.ones(n_labels)
-        self.register_buffer("frequencies", rows)  # of the labels in the training data
+# %% ../../nbs/3_vae/32_cvae.ipynb #31a730bb
+@patch
+def tell(self: CVAE, n_labels: int, attributes: bool, components: int) -> None:
+    "What the model keeps of its labels."
+    self.n_labels = n_labels
+    self.attributes = attributes
+    z = self.latent_dim
+    self.given = AttributeCodes(z, n_labels, components) if attributes else ClassCodes(z, n_labels)  # p(z|y)
+    rows = torch.zeros(1_000, n_labels, dtype=torch.bool) if attributes else torch.ones(n_labels)
+    self.register_buffer("frequencies", rows)  # of the labels in the training data
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #6aec720f
 @patch
@@ -141,10 +143,6 @@ class ClassCodes(nn.ModuleList):
         for k, density in enumerate(self):
             own = z[c[:, k] > 0]
             density.fit(torch.cat([own, mean[k] + around[:max(0, self.few - len(own))]]), active, seed)
-
-    def expected(self, c: Tensor) -> Tensor:  # one-hot (n, K) -> (n, Z)
-        "The middle of the codes of a label."
-        return c @ torch.stack([density.mean for density in self])
 
     def sample(self, c: Tensor, generator: torch.Generator | None = None) -> Tensor:  # one-hot (n, K) -> (n, Z)
         "Draw a code for each label."
@@ -240,7 +238,7 @@ def keep_code(model: CVAE, z: Tensor, y: Tensor, new: Tensor) -> Tensor:  # (n, 
     "The code of an image that has the label y, decoded under a new label."
     return model.decode(z, new)
 
-
+# %% ../../nbs/3_vae/32_cvae.ipynb #d424d67b
 @torch.no_grad()
 def edits(
     model: CVAE,
@@ -388,6 +386,12 @@ def share_interval(
     return [middle - half, middle + half]
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #eeaa5be6
+@patch
+def expected(self: ClassCodes, c: Tensor) -> Tensor:  # one-hot (n, K) -> (n, Z)
+    "The middle of the codes of a label."
+    return c @ torch.stack([density.mean for density in self])
+
+
 @torch.no_grad()
 def varied(
     model: CVAE, n: int, seed: int,

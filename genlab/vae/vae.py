@@ -94,15 +94,17 @@ class VAE(Model):
         decoder = ConvDecoder(shape, widths, patch, blocks, out_channels=shape[0] * self.pixels.per_pixel)
         self.join(shape, latent_dim, encoder, decoder, components)
 
-    def join(self, shape: tuple, latent_dim: int, encoder: nn.Module, decoder: nn.Module, components: int) -> None:
-        "Two networks, linear maps between their features and the code, and the density of codes."
-        self.shape = tuple(shape)
-        self.latent_dim = latent_dim
-        self.encoder = encoder
-        self.decoder = decoder
-        self.to_code = nn.Linear(math.prod(encoder.out_shape), 2 * latent_dim)
-        self.from_code = nn.Linear(latent_dim, math.prod(decoder.in_shape))
-        self.density = CodeDensity(latent_dim, components)
+# %% ../../nbs/3_vae/31_vae.ipynb #0f9f712d
+@patch
+def join(self: VAE, shape: tuple, latent_dim: int, encoder: nn.Module, decoder: nn.Module, components: int) -> None:
+    "Two networks, linear maps between their features and the code, and the density of codes."
+    self.shape = tuple(shape)
+    self.latent_dim = latent_dim
+    self.encoder = encoder
+    self.decoder = decoder
+    self.to_code = nn.Linear(math.prod(encoder.out_shape), 2 * latent_dim)
+    self.from_code = nn.Linear(latent_dim, math.prod(decoder.in_shape))
+    self.density = CodeDensity(latent_dim, components)
 
 # %% ../../nbs/3_vae/31_vae.ipynb #97b9231d
 @patch

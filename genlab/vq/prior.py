@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import genlab
@@ -33,7 +32,7 @@ from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chos
 from ..lab.training import Model, RunSettings, TrainingConfig, build_model, load_run, plain, with_settings_of
 from ..vae.cvae import agreement, read
 from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
-from ..workshop.runs import load_weights, validated, versions, write_atomically
+from ..workshop.runs import load_weights, save_weights, validated, versions, write_atomically
 
 # %% ../../nbs/4_vq/42_prior.ipynb #7520c747
 @dataclass(frozen=True, eq=False, repr=False)
@@ -524,9 +523,7 @@ def write_pair(vqvae_run: Path, prior_run: Path, folder: Path) -> dict:  # the r
     for name, model in models.items():  # vqvae first: the prior is told its rounded one's fingerprint
         if name == "prior":
             store_fingerprint(model, models["vqvae"])
-        half = {k: v.half() if v.is_floating_point() and v.dim() > 1 else v for k, v in model.state_dict().items()}
-        write_atomically(folder / f"{name}.safetensors", lambda p, half=half: save_file(half, p))
-        model.load_state_dict(half)  # what a reader will load
+        save_weights(folder / f"{name}.safetensors", model, half=True)
     source = words.source
     record |= dict(data=source.data, versions=versions())
     test = load_images(source.data, "test", size=source.size, root=source.root)

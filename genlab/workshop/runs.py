@@ -370,10 +370,13 @@ def is_finished(folder: Path) -> bool:
     return (folder / "model.safetensors").is_file() and (folder / "metrics.json").is_file()
 
 
-def save_weights(path: str | Path, model: nn.Module) -> None:
-    "Write all parameters and buffers as safetensors."
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path, lambda p: save_file(tensors, p))
+def save_weights(path: str | Path, model: nn.Module, half: bool = False) -> None:
+    "Write all parameters and buffers as safetensors; half: matrices in half precision, to which the model is rounded."
+    tensors = {name: value.half() if half and value.is_floating_point() and value.dim() > 1 else value
+               for name, value in model.state_dict().items()}
+    write_atomically(path, lambda p: save_file({name: value.contiguous() for name, value in tensors.items()}, p))
+    if half:
+        model.load_state_dict(tensors)  # what a reader will load
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #56e33e00
 def load_weights(
