@@ -374,7 +374,7 @@ _SHIPPED = Path(genlab.__file__).parent / "lab" / "classifiers"
 def load_extractor(
     name: str | Path,  # of a data set, or the path of a NAME.safetensors that train_classifier wrote
 ) -> Extractor:
-    "The small classifier of a data set (fashion_mnist, shapes and faces ship), else Inception."
+    "The small classifier of a data set (fashion_mnist, shapes, faces and emoji ship), else Inception."
     own = str(name).endswith(".safetensors")
     path = Path(name) if own else _SHIPPED / f"{name}.safetensors"
     if not own and not path.is_file():

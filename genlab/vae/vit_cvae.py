@@ -56,8 +56,9 @@ def patch_size(shape: tuple[int, int, int], across: int) -> tuple[int, int]:  # 
     "Height and width of the patches when there are `across` x `across`. Raises a UserError if that doesn't divide."
     _, h, w = shape
     if h % across or w % across:
+        fits = max(d for d in range(1, across) if h % d == w % d == 0)
         raise UserError(f"{h}x{w} images can't be cut into {across} x {across} equal patches. "
-                        f"Choose tokens_across so that it divides both, such as {math.gcd(h, w)} or a part of it.")
+                        f"Choose tokens_across so that it divides both, such as {fits}.")
     return h // across, w // across
 
 
@@ -138,7 +139,8 @@ class ViTCVAE(CVAE):
         code: Literal["every", "class"] = "every",
         smoothing: NotNegative = 16,     # feature maps that a 3x3 convolution makes the image of; 0: patches alone
         widths: Sizes = (64, 128),       # of a cnn: channels at each resolution, from fine to coarse
-        patch: Positive = 4,             # of a cnn: pixels (in each direction) that the first layer takes together
+        # of a cnn: pixels (in each direction) that the first layer takes together; 28 x 28 needs 2
+        patch: Positive = 4,
         components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
     ):
         Model.__init__(self)
