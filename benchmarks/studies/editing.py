@@ -1,7 +1,7 @@
 """What makes a decoder follow a switched label while the code is kept (chapter 34_editing).
 
-Faces of 32 pixels; two seeds each, three of the best. Every arm has the same networks but for what its name says, the same steps, and the same judge;
-edits that need no training are measured on every arm. Some 60 minutes with one thread.
+Faces of 32 pixels; two seeds each, three of the best. Every arm has the same networks but for what its name says, the
+same steps, and the same judge; edits that need no training are measured on every arm. Some 60 minutes with one thread.
 """
 
 import time
