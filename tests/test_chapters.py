@@ -22,7 +22,7 @@ PAGES = [p for p in CHAPTERS if p.parent.name == "0_workshop"]  # what the libra
 PLANNED = """00_datasets 01_drawing 02_runs
 10_colored_pi 11_distances 12_vae 13_transformer_vae 14_likelihood
 20_images 21_synthetic 22_layers 23_training 24_metrics 25_pictures
-30_autoencoder 31_vae 32_cvae 33_vit_cvae
+30_autoencoder 31_vae 32_cvae 33_vit_cvae 34_editing
 40_quantize 41_vqvae 42_prior 43_parallel
 50_dcgan 51_stable_gan 52_cvae_gan 53_gan_doctor
 60_generator 61_discriminator 62_vitgan

@@ -243,8 +243,71 @@ def between(model, z1, z2, y, n):
         return model.decode((1 - t) * z1 + t * z2, torch.zeros(n, dtype=torch.int64))
 """,
     },
+    "check_mixed": {
+        "the mask the other way round": """
+def mixed(a, b, mask, p):
+    tokens = torch.where(mask[:, None], patchify(b, p, p), patchify(a, p, p))
+    return unpatchify(tokens, p, p, a.shape[2] // p)
+""",
+        "columns taken for rows": """
+def mixed(a, b, mask, p):
+    tokens = torch.where(mask[:, None], patchify(a, p, p), patchify(b, p, p))
+    return unpatchify(tokens, p, p, a.shape[3] // p)
+""",
+        "counted column by column": """
+def mixed(a, b, mask, p):
+    rows, columns = a.shape[2] // p, a.shape[3] // p
+    whole = mask.view(columns, rows).T.repeat_interleave(p, 0).repeat_interleave(p, 1)
+    return torch.where(whole, a, b)
+""",
+    },
+    "check_multiplications": {
+        "without the scores": """
+def multiplications(T, d):
+    return 12 * T * d * d + T * T * d
+""",
+        "without the output map": """
+def multiplications(T, d):
+    return 11 * T * d * d + 2 * T * T * d
+""",
+        "the heads counted twice": """
+def multiplications(T, d):
+    return 12 * T * d * d + 2 * 2 * T * T * d
+""",
+    },
+    "check_moved": {
+        "towards the old class": """
+def moved(z, y, new, means):
+    return z + means[y] - means[new]
+""",
+        "on top of the old one": """
+def moved(z, y, new, means):
+    return z + means[new]
+""",
+        "the mean itself": """
+def moved(z, y, new, means):
+    return means[new]
+""",
+    },
+    "check_kept": {
+        "the switched one counted too": """
+def kept(before, after, k):
+    return (before == after).float().mean()
+""",
+        "all at once": """
+def kept(before, after, k):
+    others = torch.arange(before.shape[1]) != k
+    return (before == after)[:, others].all(dim=1).float().mean()
+""",
+        "the last one forgotten": """
+def kept(before, after, k):
+    others = [i for i in range(before.shape[1] - 1) if i != k]
+    return (before == after)[:, others].float().mean()
+""",
+    },
 }
-HELD = [case for case in exercises() if case.values[0].parent.name == "1_points" or case.values[0].stem == "32_cvae"]
+HELD = [case for case in exercises() if case.values[0].parent.name == "1_points"
+        or case.values[0].stem in ("32_cvae", "33_vit_cvae", "34_editing")]
 CASES = {case.id.split("-")[-1]: case.values for case in HELD}
 
 

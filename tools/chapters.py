@@ -48,6 +48,8 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "30_autoencoder": (4, (0, 0, 1, 1)),
     "31_vae": (0, (0.5, 0, 1, 1)),
     "32_cvae": (0, (0.165, 0.065, 1, 0.62)),
+    "33_vit_cvae": (0, (0.2, 0.15, 0.6, 1)),
+    "34_editing": (0, (0.06, 0.05, 1, 0.6)),
     "40_quantize": (0, (0.5, 0, 1, 1)),
     "41_vqvae": (0, (0.33, 0, 0.67, 1)),
     "42_prior": (5, (0, 0, 1, 0.5)),
