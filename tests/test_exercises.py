@@ -299,6 +299,20 @@ def kept(before, after, k):
     others = torch.arange(before.shape[1]) != k
     return (before == after)[:, others].all(dim=1).float().mean()
 """,
+        "the switched one in the count, not in the number": """
+def kept(before, after, k):
+    return (before == after).float().sum() / (before.numel() - len(before))
+""",
+        "always the same one left out": """
+def kept(before, after, k):
+    others = torch.arange(before.shape[1]) != 2
+    return (before == after)[:, others].float().mean()
+""",
+        "only where the switch was read": """
+def kept(before, after, k):
+    others = torch.arange(before.shape[1]) != k
+    return (before == after)[before[:, k] != after[:, k]][:, others].float().mean()
+""",
         "the last one forgotten": """
 def kept(before, after, k):
     others = [i for i in range(before.shape[1] - 1) if i != k]
