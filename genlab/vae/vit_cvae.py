@@ -158,14 +158,14 @@ def seam_ratio(x: Tensor, p: int, q: int) -> float:  # images (n, C, H, W), patc
     steps = torch.cat([down, right])
     return (steps[edges].mean() / steps[~edges].mean()).item()
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #ed906531
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #8e3c52ed
 from dataclasses import dataclass
 
 from ..lab.training import with_settings_of
 from .cvae import CVAERecipe
 from .vae import BetaConfig
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #51c83cc9
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #c3c75de0
 @with_settings_of(ViTCVAE, but=("n_labels", "attributes"))
 @dataclass
 class ViTCVAEConfig(BetaConfig):
@@ -179,7 +179,7 @@ class ViTCVAERecipe(CVAERecipe):
     Config = ViTCVAEConfig
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=40_000, tokens_across=8, width=256, depth=6))
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #8e3c52ed
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #ae6d1fc1
 @torch.no_grad()
 def attention_maps(
     trunk: TokenTrunk,
