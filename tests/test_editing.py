@@ -1,15 +1,18 @@
 "Proofs of edits: codes that move, changes that are exaggerated, a classifier in the loss, and models that ship."
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.distributions import Bernoulli, Categorical
 
+import genlab
 from genlab import UserError
 from genlab.lab.images import load_images
-from genlab.vae.cvae import CVAE, CVAEConfig, CVAERecipe, keep_code
+from genlab.lab.metrics import load_extractor, mse
+from genlab.vae.cvae import CVAE, CVAEConfig, CVAERecipe, asked_and_read, edits, keep_code
 from genlab.vae.editing import (
     EditingCVAEConfig,
     EditingCVAERecipe,
@@ -151,3 +154,30 @@ def test_what_is_written_comes_back_in_half_the_bytes(faces, tmp_path, monkeypat
     with pytest.raises(UserError, match="expected one of cvae, editing-cvae"):
         write_cvae(tmp_path / "run", tmp_path / "kept" / "other")
     assert not (tmp_path / "kept" / "other").exists()
+
+
+@pytest.mark.parametrize("name,least", [("faces", dict(balanced=0.85, all_right=0.35)),
+                                        ("fashion_mnist", dict(agreement=0.86))])
+def test_what_ships_is_small_and_obeys_as_its_record_says(name, least):
+    folder = Path(genlab.__file__).parent / "vae" / "shipped" / name
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 2e6
+    model, labels, record = load_cvae(name)
+    try:
+        test = load_images(name, "test", size=model.shape[1])
+    except UserError:
+        pytest.skip("Fashion-MNIST is missing: apt-get install dataset-fashion-mnist")
+    assert labels.names == test.names and record["data"] == name
+    found = asked_and_read(model, test, seed=record["seed"])
+    for score, bound in least.items():
+        assert found[score]["value"] == pytest.approx(record["metrics"][score]["value"], abs=0.02)
+        assert found[score]["value"] >= bound
+    x, y = test[torch.arange(500)]
+    assert mse(x, model.reconstruct(x, y)).mean() == pytest.approx(record["metrics"]["mse"]["value"], rel=0.1)
+
+
+def test_the_editing_model_that_ships_edits():
+    model, labels, _ = load_cvae("faces")
+    x, y = load_images("faces", "test", size=32)[torch.arange(500)]
+    switched = [labels.names.index(name) for name in ("Smiling", "Hat", "Eyeglasses", "Beard", "Dark_Skin")]
+    found = edits(model, x, y, switched, load_extractor("faces"))
+    assert found["read"].mean() >= 0.6 and found["kept"].mean() >= 0.93
