@@ -21,7 +21,7 @@ from ..lab.training import Model
 from .cvae import CVAE, ConditionalDecoder, ConditionalEncoder
 from .vae import GaussianPixels
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #e158fb57
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #e40c2fc4
 def patchify(x: Tensor, p: int, q: int) -> Tensor:  # (B, C, H, W) -> (B, H/p * W/q, C p q)
     "Patches of p x q pixels, row by row, each as one vector."
     return rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=q)
@@ -31,7 +31,7 @@ def unpatchify(tokens: Tensor, p: int, q: int, rows: int) -> Tensor:  # (B, T, C
     "The image whose patches these are."
     return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", p=p, q=q, h=rows)
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #2fbf4968
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #faaedb9e
 class TokenTrunk(nn.Module):
     "Transformer blocks over tokens, with the label as one more token that all can look at."
 
@@ -51,7 +51,7 @@ class TokenTrunk(nn.Module):
             h = block(h)
         return self.norm(h[:, 1:])
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #9dfb65dc
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #f189aa6f
 def patch_size(shape: tuple[int, int, int], across: int) -> tuple[int, int]:  # of an image, (C, H, W)
     "Height and width of the patches when there are `across` x `across`. Raises a UserError if that doesn't divide."
     _, h, w = shape
@@ -83,7 +83,7 @@ class ViTEncoder(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         return self.trunk(self.tokens(x), c)[:, :self.out_shape[0]]
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #80de6b34
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #522cbe7b
 class ViTDecoder(nn.Module):
     "What a code says, (B, T, d) or (B, 1, d), and conditions to images (B, out_channels, H, W)."
 
@@ -109,7 +109,7 @@ class ViTDecoder(nn.Module):
         x = unpatchify(self.to_patch(h), *self.patch, self.across)
         return x if self.smooth is None else self.smooth(F.gelu(x))
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #873c7488
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #7b20872a
 def two_networks(shape: tuple, encoder: str, decoder: str, transformer: tuple, conv: tuple, n_labels: int, code: str,
                  smoothing: int) -> tuple[nn.Module, nn.Module]:
     "What reads images and what writes them, each vit or cnn; transformer, conv: their sizes."
@@ -119,7 +119,7 @@ def two_networks(shape: tuple, encoder: str, decoder: str, transformer: tuple, c
               else ConditionalDecoder(shape, *conv, 1, shape[0], n_labels))
     return reads, writes
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #7b20872a
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #71fc2c39
 class ViTCVAE(CVAE):
     "A conditional VAE with a vision transformer in either half, or in both."
 
@@ -149,7 +149,7 @@ class ViTCVAE(CVAE):
                                                    (widths, patch), n_labels, code, smoothing), components)
         self.tell(n_labels, attributes, components)
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #483e8ef5
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #f18d394c
 def seam_ratio(x: Tensor, p: int, q: int) -> float:  # images (n, C, H, W), patches of p x q
     "How much neighbouring pixels differ across the edges of patches, over how much inside them."
     down = (x[..., 1:, :] - x[..., :-1, :]).abs().mean(dim=(0, 1, 3))   # (H - 1,)
@@ -158,14 +158,14 @@ def seam_ratio(x: Tensor, p: int, q: int) -> float:  # images (n, C, H, W), patc
     steps = torch.cat([down, right])
     return (steps[edges].mean() / steps[~edges].mean()).item()
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #8e3c52ed
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #3ee0e132
 from dataclasses import dataclass
 
 from ..lab.training import with_settings_of
 from .cvae import CVAERecipe
 from .vae import BetaConfig
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #c3c75de0
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #1e04932b
 @with_settings_of(ViTCVAE, but=("n_labels", "attributes"))
 @dataclass
 class ViTCVAEConfig(BetaConfig):
@@ -179,7 +179,7 @@ class ViTCVAERecipe(CVAERecipe):
     Config = ViTCVAEConfig
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=40_000, tokens_across=8, width=256, depth=6))
 
-# %% ../../nbs/3_vae/33_vit_cvae.ipynb #ae6d1fc1
+# %% ../../nbs/3_vae/33_vit_cvae.ipynb #dd546c92
 @torch.no_grad()
 def attention_maps(
     trunk: TokenTrunk,
