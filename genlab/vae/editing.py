@@ -128,6 +128,7 @@ def write_cvae(run: Path, folder: Path) -> dict:  # the record
     recipe = kinds[model_name](settings.config, settings.source.load())
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # a model card for the hub, with nothing on it
     save_weights(folder / "model.safetensors", model, half=True)
     record = plain(dict(model=model_name, config=asdict(settings.config), data=recipe.data_name,
                         labels=settings.facts.labels, seed=settings.options.seed, versions=versions()))
