@@ -8,6 +8,7 @@ import resource
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,6 +211,17 @@ def records(content: bytes) -> Iterator[bytes]:
             record = b""
 
 
+def complete(file: Path) -> bool:
+    "Does a W&B file hold the record that ends a run?"
+    from google.protobuf.message import DecodeError
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    try:
+        return "exit" in [Record.FromString(record).WhichOneof("record_type") for record in records(file.read_bytes())]
+    except (DecodeError, struct.error):  # cut in the middle of a record
+        return False
+
+
 def test_weights_and_biases_gets_the_log_offline(tmp_path, monkeypatch):
     "The real package without its server: it writes the run into the run folder, from where `wandb sync` would send it."
     from wandb.proto.wandb_internal_pb2 import Record
@@ -219,8 +231,12 @@ def test_weights_and_biases_gets_the_log_offline(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     run = create_run(tmp_path / "run", dict(model="fragile"))
     _, progress = fit(FragileRecipe(None, at=99), Images(), steps=40, batch_size=16, out=run, trackers=("wandb",))
+    file, deadline = next(run.rglob("*.wandb")), time.monotonic() + 60
+    while not complete(file):  # W&B writes it in a process of its own, which may be slower than ours
+        assert time.monotonic() < deadline, "the file of the run never came to its end"
+        time.sleep(0.1)
     written = []
-    for record in map(Record.FromString, records(next(run.rglob("*.wandb")).read_bytes())):
+    for record in map(Record.FromString, records(file.read_bytes())):
         if record.WhichOneof("record_type") == "history":
             items = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
             written.append((items["_step"], items["loss"]))

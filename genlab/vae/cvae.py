@@ -255,15 +255,13 @@ def edits(
     before = read(torch.cat([model.decode(z, y) for z, (_, y) in zip(codes, pieces, strict=True)]), extractor)
     found = dict(read=[], unedited=[], kept=[])
     for k in switched:
-        asked = y.clone()
-        asked[:, k] = ~asked[:, k]
-        after = torch.cat([edit(model, z, y, new)
-                           for z, (_, y), new in zip(codes, pieces, asked.split(500), strict=True)])
-        said = read(after, extractor)
+        others = torch.arange(y.shape[1]) != k
+        asked = y ^ ~others
+        said = read(torch.cat([edit(model, z, own, new) for z, (_, own), new in
+                               zip(codes, pieces, asked.split(500), strict=True)]), extractor)
         only = slice(k, k + 1)
         found["read"].append(agreement(said[:, only], asked[:, only])["balanced"])
         found["unedited"].append(agreement(before[:, only], asked[:, only])["balanced"])
-        others = torch.arange(y.shape[1]) != k
         found["kept"].append((said[:, others] == before[:, others]).float().mean())
     return {name: torch.stack(values) for name, values in found.items()}
 
@@ -391,7 +389,7 @@ def expected(self: ClassCodes, c: Tensor) -> Tensor:  # one-hot (n, K) -> (n, Z)
     "The middle of the codes of a label."
     return c @ torch.stack([density.mean for density in self])
 
-
+# %% ../../nbs/3_vae/32_cvae.ipynb #395920f1
 @torch.no_grad()
 def varied(
     model: CVAE, n: int, seed: int,
