@@ -16,7 +16,7 @@ from genlab.lab.pictures import HeldOut, draw_images
 from genlab.lab.training import fit
 from genlab.points.vae import kl_per_dim, reparameterise
 from genlab.vae.cvae import CVAEConfig, CVAERecipe, agreement, edits, keep_code, read
-from genlab.vae.editing import EditingCVAEConfig, EditingCVAERecipe, exaggerate, move_code
+from genlab.vae.editing import EditingCVAEConfig, EditingCVAERecipe, exaggerate, label_loss, move_code
 from genlab.vae.vae import draw_codes
 
 FACES = dict(data="faces", size=32, widths=[64, 128], patch=4, batch_size=64, steps=800)
@@ -71,9 +71,7 @@ class StudyRecipe(CVAERecipe):
             penalty = self.independence * (first * second).sum()
         if self.reader is not None:  # another face's label with this code: a classifier has to read that label
             asked = y[torch.randperm(len(y))]
-            logits = self.reader(model.decode(z, asked))
-            penalty = self.weight * F.binary_cross_entropy_with_logits(
-                logits, asked.float(), reduction="none").sum(dim=1).mean()
+            penalty = self.weight * label_loss(self.reader(model.decode(z, asked)), asked).mean()
         loss = reconstruction + self.beta * kl + penalty
         return dict(loss=loss, reconstruction=reconstruction, kl=kl, penalty=penalty)
 

@@ -159,7 +159,7 @@ class ImageRecipe(Recipe):
         self.config = config
         self.splits = data
         self.data = data["train"]
-        super().__init__(self.new_model(), config.lr)
+        super().__init__(self.new_networks(), config.lr)
 
     def new_model(self) -> nn.Module:
         "A new model for the data."
@@ -179,6 +179,12 @@ class ImageRecipe(Recipe):
         with torch.no_grad():
             back = [x.cpu(), model.reconstruct(x, y).cpu()] if hasattr(model, "reconstruct") else []
         return grid(torch.cat([self.draw(model, 32, seed), *back]), columns=16, scale=2)
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #91ceb21b
+@patch
+def new_networks(self: ImageRecipe) -> nn.Module | dict[str, nn.Module]:
+    "What is trained: the model, or several networks by name."
+    return self.new_model()
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #404fa8b4
 @dataclass

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CODES', 'ConditionalBlock', 'pass_on', 'ConditionalEncoder', 'ConditionalDecoder', 'CVAE', 'ClassCodes',
            'AttributeCodes', 'agreement', 'read', 'keep_code', 'edits', 'CVAEConfig', 'CVAEKnobs', 'CVAERecipe',
-           'asked_and_read', 'share_interval', 'varied']
+           'asked_and_read', 'share_interval', 'way_to', 'varied']
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #b59167f9
 from collections.abc import Callable, Sequence
@@ -390,6 +390,11 @@ def expected(self: ClassCodes, c: Tensor) -> Tensor:  # one-hot (n, K) -> (n, Z)
     return c @ torch.stack([density.mean for density in self])
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #395920f1
+def way_to(model: CVAE, y: Tensor, new: Tensor) -> Tensor:  # labels of n codes, and other ones -> (n, Z)
+    "From the middle of the codes of a label to that of another one's."
+    return model.given.expected(model.condition(new)) - model.given.expected(model.condition(y))
+
+
 @torch.no_grad()
 def varied(
     model: CVAE, n: int, seed: int,
@@ -409,8 +414,5 @@ def varied(
     else:
         raise UserError(f"vary is {vary!r}; images with one class each can be varied by that alone: --vary class.")
     z = model.some_codes(y, codes, g)
-    strip = []
-    for value in values:
-        way = model.given.expected(model.condition(value)) - model.given.expected(model.condition(y))
-        strip.append(model.decode(z + way if codes == "given" else z, value))
-    return torch.cat(strip, dim=3).cpu()
+    moved = [z + way_to(model, y, value) if codes == "given" else z for value in values]
+    return torch.cat([model.decode(*pair) for pair in zip(moved, values, strict=True)], dim=3).cpu()

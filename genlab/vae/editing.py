@@ -15,23 +15,22 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from torch import Tensor
+from torch import Tensor, nn
 
 import genlab
 from .. import NotNegativeFloat, UserError
-from ..lab.images import ImageSet, Labels
+from ..lab.images import Labels
 from ..lab.metrics import SmallClassifier
 from ..lab.pictures import HeldOut
-from ..lab.training import Recipe, load_run, plain
+from ..lab.training import load_run, plain
 from ..points.vae import BETAS, free_bits_kl, kl_per_dim, reparameterise
-from .cvae import CVAE, CVAEConfig, CVAERecipe
+from .cvae import CVAE, CVAEConfig, CVAERecipe, way_to
 from ..workshop.runs import read_run, save_weights, versions, write_atomically
 
 # %% ../../nbs/3_vae/34_editing.ipynb #f2e7351d
 def move_code(model: CVAE, z: Tensor, y: Tensor, new: Tensor, strength: float = 1.0) -> Tensor:  # -> (n, C, H, W)
     "An edit: the code goes along, from the middle of the codes of its label y towards that of the new label."
-    middle = model.given.expected
-    return model.decode(z + strength * (middle(model.condition(new)) - middle(model.condition(y))), new)
+    return model.decode(z + strength * way_to(model, y, new), new)
 
 # %% ../../nbs/3_vae/34_editing.ipynb #6c9025f8
 def exaggerate(model: CVAE, z: Tensor, y: Tensor, new: Tensor, strength: float = 2.0) -> Tensor:  # -> (n, C, H, W)
@@ -60,10 +59,10 @@ class EditingCVAERecipe(CVAERecipe):
 
     Config = EditingCVAEConfig
 
-    def __init__(self, config: EditingCVAEConfig, data: dict[str, ImageSet]):
-        super().__init__(config, data)
-        reader = SmallClassifier(data["train"].shape[0], data["train"].n_labels)
-        Recipe.__init__(self, dict(reader=reader, model=self.model), config.lr)  # once more: now two networks learn
+    def new_networks(self) -> dict[str, nn.Module]:
+        "The model, and a new classifier of its labels."
+        model = self.new_model()
+        return dict(reader=SmallClassifier(self.data.shape[0], self.data.n_labels), model=model)
 
     def step(self, update, t: float) -> dict[str, Tensor]:
         "One update of the classifier, on real images, and one of the model."
