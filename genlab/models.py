@@ -16,6 +16,7 @@ MODELS = {  # name on the command line: where its recipe is
     "vqvae": "genlab.vq.vqvae:VQVAERecipe",
     "prior": "genlab.vq.prior:TokenPriorRecipe",
     "masked-prior": "genlab.vq.prior:MaskedPriorRecipe",
+    "dcgan": "genlab.gan.dcgan:DCGANRecipe",
     "pi-flow": "genlab.flow.splines:SplinePointFlowRecipe",
     "realnvp": "genlab.flow.realnvp:RealNVPRecipe",
     "glow": "genlab.flow.glow:GlowRecipe",

@@ -45,13 +45,15 @@ MODELS = {
     "vqvae": [*IMAGES, "--n-codes", "16", "--dim", "4", "--widths", "8", "16"],
     "prior": CODES,
     "masked-prior": CODES,
+    "dcgan": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--conditional"],
     "realnvp": [*IMAGES, "--couplings", "1", "--width", "8", "--blocks", "1", "--n-labels", "10"],
     "glow": [*IMAGES, "--rounds", "1", "--width", "8"],
     "spline-flow": [*IMAGES, "--couplings", "1", "--width", "8", "--blocks", "1"],
     "tarflow": [*IMAGES, "--channels", "16", "--layers", "1", "--blocks", "2", "--heads", "2", "--n-labels", "10"],
 }
-KNOBS = dict(label="triangle", temperature="0.5", guidance="3", top_k="2", top_p="0.3", codes="prior", vary="class")
-LABELLED = {"cvae", "editing-cvae", "vit-cvae", "prior", "masked-prior", "realnvp", "tarflow"}
+KNOBS = dict(label="triangle", temperature="0.5", guidance="3", top_k="2", top_p="0.3", codes="prior", vary="class",
+             truncation="0.5")
+LABELLED = {"cvae", "editing-cvae", "vit-cvae", "dcgan", "prior", "masked-prior", "realnvp", "tarflow"}
 every_model = pytest.mark.parametrize("model", MODELS)
 
 
@@ -102,15 +104,28 @@ def test_a_run_is_whole_and_what_is_logged_adds_up(run, model):
     measured = [row for row in metrics.values() if isinstance(row, dict) and "value" in row]
     assert len(measured) >= 6 and all(row["n"] > 0 for row in measured)
     assert metrics["seconds"] > 0 and metrics["peak_memory_mb"] > 50 and metrics["versions"]["torch"]
-    recipe = cli.find_recipe(model)
-    _, net = load_run(run, recipe)
-    run_settings = cli.open_run(run)
-    batch = recipe(run_settings.config, run_settings.source.load()).data[torch.arange(8)]
-    torch.manual_seed(0)
-    parts = net.loss(*(batch if isinstance(batch, tuple) else (batch,)))
-    assert list(parts)[0] == "loss" and parts["loss"].shape == ()
-    if len(parts) > 1:
-        torch.testing.assert_close(sum(parts.values()) - parts["loss"], parts["loss"], rtol=1e-4, atol=1e-3)
+    run_settings, net = load_run(run, cli.find_recipe(model))
+    recipe = run_settings.recipe(run_settings.config, run_settings.source.load())
+    batch = recipe.data[torch.arange(8)]
+    batch = batch if isinstance(batch, tuple) else (batch,)
+    updated = {}
+
+    def update(name, loss):
+        updated[name] = loss(*batch)
+        recipe.accept(name, norm=1.0)
+        return updated[name]
+
+    update.step = 0
+    recipe.step(update, 0.5)
+    assert updated.keys() == recipe.networks.keys(), "each network learns"
+    for parts in updated.values():
+        assert list(parts)[0] == "loss" and parts["loss"].shape == () and parts["loss"].isfinite()
+    if hasattr(net, "loss"):  # a generator has none of its own
+        torch.manual_seed(0)
+        parts = net.loss(*batch)
+        assert list(parts)[0] == "loss" and parts["loss"].shape == ()
+        if len(parts) > 1:
+            torch.testing.assert_close(sum(parts.values()) - parts["loss"], parts["loss"], rtol=1e-4, atol=1e-3)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -53,6 +53,7 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "40_quantize": (0, (0.5, 0, 1, 1)),
     "41_vqvae": (0, (0.33, 0, 0.67, 1)),
     "42_prior": (5, (0, 0, 1, 0.5)),
+    "50_dcgan": (0, (0.5, 0.05, 1, 1)),
     "70_couplings": (0, (0.5, 0, 1, 1)),
     "71_realnvp": (0, (0, 0, 0.5, 1)),
     "72_glow": (3, (0.4, 0, 1, 0.55)),

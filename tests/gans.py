@@ -1,0 +1,34 @@
+"Small GANs for the tests of part 5."
+
+import pytest
+import torch
+
+from genlab.gan.dcgan import DCGANConfig, DCGANRecipe
+from genlab.lab.images import load_images
+
+KINDS = {"dcgan": (DCGANRecipe, DCGANConfig, dict(widths=(8, 16), latent_dim=6))}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def splits() -> dict:
+    return {split: load_images("shapes", split, size=16, n=n)
+            for split, n in (("train", 600), ("validation", 100), ("test", 100))}
+
+
+def make(kind: str, data, seed: int = 0, **settings):
+    recipe_class, config_class, small = KINDS[kind]
+    torch.manual_seed(seed)
+    recipe = recipe_class(config_class(**small | settings), data)
+    return recipe
+
+
+def stepped(recipe, names=("discriminator", "generator"), n: int = 1, batch: int = 16) -> None:
+    "Plain steps, without the loop."
+    for k in range(n):
+        x, y = recipe.data[torch.arange(batch) + k * batch]
+        for name in names:
+            for network in recipe.networks.values():
+                network.zero_grad()
+            loss = recipe.d_loss if name == "discriminator" else recipe.g_loss
+            loss(x, y)["loss"].backward()
+            recipe.optimizers[name].step()
