@@ -1,8 +1,8 @@
 """The DCGAN on Fashion-MNIST at equal time (chapter 50_dcgan), beside the course's VAE and VQ prior.
 
 Time is CPU time of one thread, without that of the looks on the way. Three seeds for 900 seconds; for 300 seconds two
-seeds each of other sizes of the code and of the minimax loss, one of the VAE of chapter 31 and of chapter 42's pair; for
-150 seconds: faults. Some two hours with one thread; arms may run side by side.
+seeds each of other sizes of the code and of the minimax loss, one of the VAE of chapter 31 and of chapter 42's pair;
+for 150 seconds: faults. Some two hours with one thread; arms may run side by side.
 """
 
 import time
