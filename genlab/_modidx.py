@@ -939,6 +939,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'genlab.vae.cvae.asked_and_read': ('3_vae/cvae.html#asked_and_read', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.edits': ('3_vae/cvae.html#edits', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.keep_code': ('3_vae/cvae.html#keep_code', 'genlab/vae/cvae.py'),
+                                 'genlab.vae.cvae.note_frequencies': ('3_vae/cvae.html#note_frequencies', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.pass_on': ('3_vae/cvae.html#pass_on', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.read': ('3_vae/cvae.html#read', 'genlab/vae/cvae.py'),
                                  'genlab.vae.cvae.share_interval': ('3_vae/cvae.html#share_interval', 'genlab/vae/cvae.py'),

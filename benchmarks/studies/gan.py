@@ -116,34 +116,28 @@ def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
     return curve, found
 
 
+def trained(make, config, data, seconds: float, seed: int):
+    "The model of a recipe after so many CPU seconds; `make` makes the recipe."
+    per_step = seconds_a_step(make(), data, config.batch_size, seed)
+    torch.manual_seed(seed)
+    steps = max(4, round(seconds / per_step))
+    model, _ = fit(make(), data, steps=steps, batch_size=config.batch_size, seed=seed, pictures=5)
+    return model
+
+
 def train_vae(arm: dict, data: dict, n: int) -> dict:
     config = VAEConfig()
-    recipe = VAERecipe(config, data)
-    steps = max(4, round(arm["seconds"] / seconds_a_step(recipe, recipe.data, config.batch_size, arm["seed"])))
-    torch.manual_seed(arm["seed"])
-    recipe = VAERecipe(config, data)
-    model, _ = fit(recipe, recipe.data, steps=steps, batch_size=config.batch_size, seed=arm["seed"], pictures=5)
-    recipe.finish(model, arm["seed"])
+    model = trained(lambda: VAERecipe(config, data), config, data["train"], arm["seconds"], arm["seed"])
     return judge(draw_images(model, n, arm["seed"]), data["test"], n)
 
 
 def train_pair(arm: dict, data: dict, n: int) -> dict:
     "A third of the time for the VQ-VAE, two thirds for its prior."
-    def trained(make, config, share):
-        recipe = make()
-        per_step = seconds_a_step(recipe, recipe.data, config.batch_size, arm["seed"])
-        torch.manual_seed(arm["seed"])
-        recipe = make()
-        steps = max(4, round(share * arm["seconds"] / per_step))
-        model, _ = fit(recipe, recipe.data, steps=steps, batch_size=config.batch_size, seed=arm["seed"], pictures=5)
-        if hasattr(recipe, "finish"):
-            recipe.finish(model, arm["seed"])
-        return model.eval()
-
-    vqvae = trained(lambda: VQVAERecipe(VQVAEConfig(), data), VQVAEConfig(), 1 / 3)
+    first, second, seed = VQVAEConfig(), TokenPriorConfig(), arm["seed"]
+    vqvae = trained(lambda: VQVAERecipe(first, data), first, data["train"], arm["seconds"] / 3, seed)
     codes = encode_all(vqvae, data)
-    prior = trained(lambda: TokenPriorRecipe(TokenPriorConfig(), codes), TokenPriorConfig(), 2 / 3)
-    return judge(generate(prior, vqvae, n, seed=arm["seed"]), data["test"], n)
+    prior = trained(lambda: TokenPriorRecipe(second, codes), second, codes["train"], 2 * arm["seconds"] / 3, seed)
+    return judge(generate(prior, vqvae, n, seed=seed), data["test"], n)
 
 
 def at(curve: list[dict], seconds: float, name: str) -> float | None:

@@ -8,7 +8,6 @@ __all__ = ['N_LOOK', 'd_logistic_loss', 'g_minimax_loss', 'g_nonsaturating_loss'
            'nearest_training']
 
 # %% ../../nbs/5_gan/50_dcgan.ipynb #5d357ffe
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from .. import Positive, PositiveFloat, Sizes, UserError
 from ..lab.images import ImageSet, Labels, check_asked, numbered, to_float, to_uint8
 from ..lab.metrics import feature_stats, frechet_distance, load_extractor
 from ..lab.pictures import ImageFacts, LabelKnobs, MeasuredRecipe, draw_images
-from ..lab.training import Model, TrainingConfig, build_model, with_settings_of
-from ..vae.cvae import asked_and_read
+from ..lab.training import Model, TrainingConfig, build_model, unless_followed, with_settings_of
+from ..vae.cvae import asked_and_read, note_frequencies
 
 # %% ../../nbs/5_gan/50_dcgan.ipynb #f867f338
 def d_logistic_loss(
@@ -231,8 +230,7 @@ def new_networks(self: GANRecipe) -> dict[str, nn.Module]:
     "A generator for the data, and a discriminator."
     model = self.rebuild(self.config, self.facts())
     if model.n_labels:  # now already: the looks on the way draw labels too
-        found = self.data.labels.frequencies
-        model.frequencies.copy_(found[torch.arange(1_000) % len(found)] if model.attributes else found)
+        note_frequencies(model, self.data.labels)
     return dict(generator=model, discriminator=self.new_discriminator(model.n_labels))
 
 
@@ -307,18 +305,13 @@ def judge(self: GANRecipe):  # Extractor, FeatureStats; None, None
 @patch
 def validate(self: GANRecipe, model: ImageGenerator) -> dict[str, float]:
     "FID of 2,000 samples; D's mean logit of 500 training images, of 500 held-out ones and of as many new fakes."
-    d = self.networks["discriminator"]
-    g = self.model
-    before = copy.deepcopy((d.state_dict(), g.state_dict()))
     values = {}
-    for name, images in (("seen", self.data), ("held_out", self.splits["validation"])):
-        x, y = next(images.take(slice(500)).pieces(500, model.device))
-        c = self.condition(y)
-        with torch.no_grad():
+    with unless_followed([], self.networks), torch.no_grad():  # puts BatchNorm's averages back
+        for name, images in (("seen", self.data), ("held_out", self.splits["validation"])):
+            x, y = next(images.take(slice(500)).pieces(500, model.device))
+            c = self.condition(y)
             values[name] = self.opinion(x, c).mean()
-            values["fake"] = self.opinion(self.fakes(x, c), c).mean()
-    d.load_state_dict(before[0])
-    g.load_state_dict(before[1])
+        values["fake"] = self.opinion(self.fakes(x, c), c).mean()
     extractor, real = self.judge
     if extractor is None:
         return dict(fid=math.nan, **values)

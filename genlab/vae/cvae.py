@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CODES', 'ConditionalBlock', 'pass_on', 'ConditionalEncoder', 'ConditionalDecoder', 'CVAE', 'ClassCodes',
            'AttributeCodes', 'agreement', 'read', 'keep_code', 'edits', 'CVAEConfig', 'CVAEKnobs', 'CVAERecipe',
-           'asked_and_read', 'share_interval', 'way_to', 'varied']
+           'note_frequencies', 'asked_and_read', 'share_interval', 'way_to', 'varied']
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #b59167f9
 from collections.abc import Callable, Sequence
@@ -329,14 +329,19 @@ class CVAERecipe(VAERecipe):
         return varied(model, n, seed, vary, facts.of(model), **arguments)
 
 # %% ../../nbs/3_vae/32_cvae.ipynb #55620402
+def note_frequencies(model: nn.Module, labels: Labels) -> None:
+    "Keep in a model how often the labels of its training data occur, for samples whose label nobody names."
+    found = labels.frequencies
+    model.frequencies.copy_(found[torch.arange(1_000) % len(found)] if model.attributes else found)
+
+
 @patch
 def fit_codes(self: CVAERecipe, model: CVAE, z: Tensor, active: Tensor, y: Tensor, seed: int) -> None:
     "The density of all codes, that of codes under a label, and the labels' frequencies."
     super(CVAERecipe, self).fit_codes(model, z, active, y, seed)
     model.given.cpu().fit(z.cpu(), model.condition(y).cpu(), active.cpu(), seed)
     model.given.to(model.device)
-    found = self.data.labels.frequencies
-    model.frequencies.copy_(found[torch.arange(1_000) % len(found)] if model.attributes else found)
+    note_frequencies(model, self.data.labels)
 
 
 @patch
