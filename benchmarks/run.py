@@ -27,6 +27,7 @@ SECTIONS = {
     "prior": "Transformers over codes",
     "vq_cost": "How the cost of quantisers and priors grows",
     "vq_quality": "Two minutes of VQ-VAE and prior on Fashion-MNIST",
+    "gan": "GANs",
     "flow_points": "Flows on points",
     "glow": "Glow",
     "tarflow": "Sampling from TarFlow",

@@ -53,6 +53,7 @@ Seed = Annotated[int, Range(0, 2**40 - 1)]
 PositiveFloat = Annotated[float, Range(0, low_open=True)]
 NotNegativeFloat = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1, high_open=True)]   # a dropout, a decay
+Probability = Annotated[float, Range(0, 1)]             # how often something is done, always included
 
 
 def budget_name() -> str:  # "smoke", "laptop" or "gpu"

@@ -385,9 +385,123 @@ def smooth_d_loss(real_logits, fake_logits, target=0.9):
     return (on_real.mean() + F.softplus(fake_logits).mean()) / 2
 """,
     },
+    "check_penalty": {
+        "short slopes, as R1": """
+def wgan_penalty(d, real, fake, alpha):
+    alpha = alpha.view(-1, 1, 1, 1)
+    x = (alpha * real + (1 - alpha) * fake).requires_grad_()
+    slope, = torch.autograd.grad(d(x).sum(), x, create_graph=True)
+    return slope.flatten(1).norm(dim=1).square().mean()
+""",
+        "not differentiable again": """
+def wgan_penalty(d, real, fake, alpha):
+    alpha = alpha.view(-1, 1, 1, 1)
+    x = (alpha * real + (1 - alpha) * fake).requires_grad_()
+    slope, = torch.autograd.grad(d(x).sum(), x)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+""",
+        "real and fake swapped": """
+def wgan_penalty(d, real, fake, alpha):
+    alpha = alpha.view(-1, 1, 1, 1)
+    x = (alpha * fake + (1 - alpha) * real).requires_grad_()
+    slope, = torch.autograd.grad(d(x).sum(), x, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+""",
+        "the mean slope's length": """
+def wgan_penalty(d, real, fake, alpha):
+    alpha = alpha.view(-1, 1, 1, 1)
+    x = (alpha * real + (1 - alpha) * fake).requires_grad_()
+    slope, = torch.autograd.grad(d(x).sum(), x, create_graph=True)
+    return (slope.mean(dim=0).norm() - 1).square()
+""",
+        "at real images": """
+def wgan_penalty(d, real, fake, alpha):
+    x = real.clone().requires_grad_()
+    slope, = torch.autograd.grad(d(x).sum(), x, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+""",
+    },
+    "check_mirrored": {
+        "all of them": """
+def mirrored(x, heads):
+    return x.flip(3)
+""",
+        "upside down": """
+def mirrored(x, heads):
+    return torch.where(heads.view(-1, 1, 1, 1), x.flip(2), x)
+""",
+        "tails": """
+def mirrored(x, heads):
+    return torch.where(heads.view(-1, 1, 1, 1), x, x.flip(3))
+""",
+        "no gradient": """
+def mirrored(x, heads):
+    x = x.detach().clone()
+    x[heads] = x[heads].flip(3)
+    return x
+""",
+        "one coin": """
+def mirrored(x, heads):
+    return x.flip(3) if heads[0] else x
+""",
+    },
+    "check_by_class": {
+        "the whole batch": """
+def class_feature_distance(real, fake, c):
+    return feature_distance(real, fake)
+""",
+        "classes weighed by their images": """
+def class_feature_distance(real, fake, c):
+    n = c.sum(dim=0)
+    means = c.T @ (real - fake) / n[:, None].clamp(min=1)
+    return (n * means.square().sum(dim=1)).sum() / n.sum()
+""",
+        "missing classes count": """
+def class_feature_distance(real, fake, c):
+    means = c.T @ (real - fake) / c.sum(dim=0)[:, None].clamp(min=1)
+    return means.square().sum(dim=1).mean()
+""",
+        "missing classes are divided by 0": """
+def class_feature_distance(real, fake, c):
+    means = c.T @ (real - fake) / c.sum(dim=0)[:, None]
+    return means.square().sum(dim=1).mean()
+""",
+        "sums in place of means": """
+def class_feature_distance(real, fake, c):
+    return (c.T @ (real - fake)).square().sum(dim=1)[c.sum(dim=0) > 0].mean()
+""",
+        "no gradient": """
+def class_feature_distance(real, fake, c):
+    n = c.sum(dim=0)
+    means = c.T @ (real - fake.detach()) / n[:, None].clamp(min=1)
+    return means.square().sum(dim=1)[n > 0].mean()
+""",
+    },
+    "check_every_label": {
+        "only what depends on the label": """
+def under_every_label(critic, x):
+    return critic.features(x) @ critic.of_label.weight
+""",
+        "without the bias": """
+def under_every_label(critic, x):
+    h = critic.features(x)
+    return h @ critic.to_logit.weight.T + h @ critic.of_label.weight
+""",
+        "a pass for each label": """
+def under_every_label(critic, x):
+    K = critic.of_label.in_features
+    return torch.stack([critic(x, torch.eye(K)[k].expand(len(x), -1)) for k in range(K)], dim=1)
+""",
+        "probabilities": """
+def under_every_label(critic, x):
+    h = critic.features(x)
+    return (critic.to_logit(h) + h @ critic.of_label.weight).softmax(dim=1)
+""",
+    },
 }
 HELD = [case for case in exercises() if case.values[0].parent.name == "1_points"
-        or case.values[0].stem in ("32_cvae", "33_vit_cvae", "34_editing", "50_dcgan")]
+        or case.values[0].stem in ("32_cvae", "33_vit_cvae", "34_editing", "50_dcgan", "51_stable_gan",
+                                   "52_cvae_gan")]
 CASES = {case.id.split("-")[-1]: case.values for case in HELD}
 
 

@@ -109,6 +109,8 @@ def test_an_unfinished_run_goes_on_to_the_same_end(runs, call, monkeypatch, mode
 
 
 SHIPPED = {
+    "gan/shipped/emoji/model": "4358f078baa55b27ea760b4d933a38b58bfe9201307cefb7f40169195ecd3348",
+    "gan/shipped/fashion_mnist/model": "3799ce7f70bcde190675807f506c136a7c8b0454be24a714c7a10a866cdd3573",
     "lab/classifiers/faces": "92aef26f1c672cf460e1481adbccd0a42c797e44c3dc508d316f276cc4ee5598",
     "lab/classifiers/fashion_mnist": "c8db89934613c5ccedaa43c38e51f5f71b31eda8093f5c561a890191801b5925",
     "lab/classifiers/shapes": "4c41ca877ccfada8694f2bfdd59f82ea94a00c9a7e3800c5384cf76f5e6ab501",

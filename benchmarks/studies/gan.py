@@ -1,17 +1,35 @@
-"""The DCGAN on Fashion-MNIST at equal time (chapter 50_dcgan), beside the course's VAE and VQ prior.
+"""GANs on Fashion-MNIST at equal time (chapters 50_dcgan and 51_stable_gan), beside the course's VAE and VQ prior.
 
-Time is CPU time of one thread, without that of the looks on the way. Three seeds for 900 seconds; for 300 seconds two
-seeds each of other sizes of the code and of the minimax loss, one of the VAE of chapter 31 and of chapter 42's pair;
-for 150 seconds: faults. Some two hours with one thread; arms may run side by side.
+Time is CPU time of one thread, without that of the looks on the way. Three seeds of the DCGAN and of the relativistic
+design for 900 seconds; for 300 seconds other sizes of the code, the minimax loss, spectral norm, the VAE of chapter 31
+and chapter 42's pair; for 150 seconds faults, parts of the design left out, stacks of three garments, and 500 images.
+Some four hours with one thread; arms may run side by side.
 """
 
+import math
 import time
 
 import torch
 
-from genlab.gan.dcgan import DCGANConfig, DCGANRecipe, d_logistic_loss, g_minimax_loss
-from genlab.lab.images import load_images, to_uint8
-from genlab.lab.metrics import evaluate_images
+from genlab.gan.dcgan import (
+    DCGANConfig,
+    DCGANRecipe,
+    d_logistic_loss,
+    g_minimax_loss,
+    g_nonsaturating_loss,
+    nearest_training,
+)
+from genlab.gan.stable_gan import (
+    RelGANConfig,
+    RelGANRecipe,
+    SNGANConfig,
+    SNGANRecipe,
+    gradient_penalty,
+    stacks,
+    stacks_covered,
+)
+from genlab.lab.images import load_images, to_float, to_uint8
+from genlab.lab.metrics import evaluate_images, load_extractor
 from genlab.lab.pictures import draw_images
 from genlab.lab.training import fit
 from genlab.vae.vae import VAEConfig, VAERecipe
@@ -27,8 +45,21 @@ ARMS = [
     *(dict(arm=name, recipe=name, seconds=SHORT, seed=seed) for name in ("vae", "vq prior") for seed in range(1)),
     *(dict(arm=name, recipe=name, seconds=FAULT, seed=seed)
       for name in ("mixed batch", "D too strong") for seed in range(2)),
+    *(dict(arm="relgan", recipe="relgan", seconds=LONG, seed=seed) for seed in range(3)),
+    *(dict(arm="sngan", recipe="sngan", seconds=SHORT, seed=seed) for seed in range(2)),
+    *(dict(arm=f"{name}, stacks", recipe=name, stacks=50_000, seconds=FAULT, seed=seed)
+      for name in ("dcgan", "sngan", "relgan") for seed in range(1)),
+    *(dict(arm=f"500 {data}{said}", recipe="relgan", data=data, few=500, augment=augment, seconds=FAULT, seed=seed)
+      for data in ("emoji", "fashion_mnist") for augment, said in ((0.0, ""), (0.8, ", augmented"))
+      for seed in range(2)),
+    *(dict(arm="500 fashion_mnist, augmented for D only", recipe="for D only", data="fashion_mnist", few=500,
+           augment=0.8, seconds=FAULT, seed=seed) for seed in range(1)),
+    *(dict(arm=f"relgan, {name}", recipe=recipe, seconds=FAULT, seed=seed, **settings)
+      for name, recipe, settings in (("no penalty", "relgan", dict(gamma=0.0)), ("not paired", "not paired", {}))
+      for seed in range(2)),
 ]
-TRIED = ("dcgan, minimax", "vq prior", "mixed batch")
+TRIED = ("dcgan, minimax", "vq prior", "mixed batch", "relgan", "sngan", "relgan, stacks", "500 emoji, augmented",
+         "relgan, not paired")
 SMOKE = [dict(arm, seconds=2, images=1_000, judged=100) for arm in ARMS if arm["seed"] == 0 and arm["arm"] in TRIED]
 
 
@@ -55,8 +86,42 @@ class StrongD(DCGANRecipe):
         return super().step(update, t)
 
 
+class NotPaired(RelGANRecipe):
+    "Each image is judged by itself; all else is as in the design."
+
+    def d_loss(self, x, y, penalised=False):
+        x = x.detach().requires_grad_(penalised)
+        fake = self.fakes(x, None).detach().requires_grad_(penalised)
+        real_logits, fake_logits = self.opinion(x, None), self.opinion(fake, None)
+        parts = dict(real=real_logits.mean(), fake=fake_logits.mean())
+        loss = d_logistic_loss(real_logits, fake_logits)
+        if penalised:
+            steep = gradient_penalty(real_logits, x) + gradient_penalty(fake_logits, fake)
+            loss = loss + self.config.penalty_every * self.config.gamma / 2 * steep
+        return dict(loss=loss) | parts
+
+    def g_loss(self, x, y):
+        return dict(loss=g_nonsaturating_loss(self.opinion(self.fakes(x, None), None)))
+
+
+class ForDOnly(RelGANRecipe):
+    "Images are changed in D's step, and not in G's."
+
+    def g_loss(self, x, y):
+        self.plain = True
+        try:
+            return super().g_loss(x, y)
+        finally:
+            self.plain = False
+
+    def augmented(self, x):
+        return x if getattr(self, "plain", False) else super().augmented(x)
+
+
 GANS = dict(dcgan=(DCGANRecipe, DCGANConfig), minimax=(Minimax, DCGANConfig))
 GANS |= {"mixed batch": (MixedBatch, DCGANConfig), "D too strong": (StrongD, DCGANConfig)}
+GANS |= {"relgan": (RelGANRecipe, RelGANConfig), "sngan": (SNGANRecipe, SNGANConfig)}
+GANS |= {"not paired": (NotPaired, RelGANConfig), "for D only": (ForDOnly, RelGANConfig)}
 
 
 def seconds_a_step(recipe, data, batch_size: int, seed: int, n: int = 20) -> float:
@@ -75,9 +140,11 @@ def seconds_a_step(recipe, data, batch_size: int, seed: int, n: int = 20) -> flo
     return (times[-1] - times[4]) / (len(times) - 5)
 
 
-def judge(images, test, n: int) -> dict[str, float]:
-    "The numbers of samples against test images."
-    found = evaluate_images(test, to_uint8(images[:n]))
+def judge(images, data: dict, n: int) -> dict[str, float]:
+    "The numbers of samples against test images; of stacks, which kinds there are."
+    if "stacked" in data["test"].name:
+        return stacks_covered(images[:n], load_extractor("fashion_mnist"))
+    found = evaluate_images(data["test"], to_uint8(images[:n]))
     return {name: found[name]["value"] for name in ("fid", "kid", "precision", "recall", "coverage")}
 
 
@@ -99,17 +166,24 @@ def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
         nonlocal spent
         begin = time.process_time()
         seconds = begin - start - spent
-        values = type(recipe).validate(recipe, model)
+        values = recipe_class.validate(recipe, model)
+        if "stacks" in arm:
+            values.pop("fid")  # there is no judge of stacks
         curve.append(dict(seconds=round(seconds, 1), **{k: round(float(v), 3) for k, v in values.items()}))
         if not found and seconds >= 0.97 * min(SHORT, arm["seconds"]):
-            found.update(judge(draw_images(model, n, arm["seed"]), data["test"], n))
+            found.update(judge(draw_images(model, n, arm["seed"]), data, n))
         spent += time.process_time() - begin
-        return values
+        return dict(fid=math.nan) | values
 
     recipe.validate = look
     model, progress = fit(recipe, recipe.data, steps=steps, batch_size=batch, seed=arm["seed"], pictures=looks)
-    found = found or judge(draw_images(progress.average.module.eval(), n, arm["seed"]), data["test"], n)
-    rows = [row for row in progress.log if "val_fid" in row]
+    made = draw_images(progress.average.module.eval(), n, arm["seed"])
+    found = found or judge(made, data, n)
+    if "few" in arm:
+        held = to_float(data["test"].x[:1_000])
+        near, far = (nearest_training(x, data["train"].x)[0].median().item() for x in (made[:1_000], held))
+        found["nearest"] = near / far
+    rows = [row for row in progress.log if "val_held_out" in row]
     for point, row in zip(curve, rows, strict=True):
         point |= dict(step=row["step"], real=round(row["discriminator_real"], 3),
                       fake=round(row["discriminator_fake"], 3))
@@ -128,7 +202,7 @@ def trained(make, config, data, seconds: float, seed: int):
 def train_vae(arm: dict, data: dict, n: int) -> dict:
     config = VAEConfig()
     model = trained(lambda: VAERecipe(config, data), config, data["train"], arm["seconds"], arm["seed"])
-    return judge(draw_images(model, n, arm["seed"]), data["test"], n)
+    return judge(draw_images(model, n, arm["seed"]), data, n)
 
 
 def train_pair(arm: dict, data: dict, n: int) -> dict:
@@ -137,7 +211,7 @@ def train_pair(arm: dict, data: dict, n: int) -> dict:
     vqvae = trained(lambda: VQVAERecipe(first, data), first, data["train"], arm["seconds"] / 3, seed)
     codes = encode_all(vqvae, data)
     prior = trained(lambda: TokenPriorRecipe(second, codes), second, codes["train"], 2 * arm["seconds"] / 3, seed)
-    return judge(generate(prior, vqvae, n, seed=seed), data["test"], n)
+    return judge(generate(prior, vqvae, n, seed=seed), data, n)
 
 
 def at(curve: list[dict], seconds: float, name: str) -> float | None:
@@ -147,17 +221,28 @@ def at(curve: list[dict], seconds: float, name: str) -> float | None:
     return min(curve, key=lambda point: abs(point["seconds"] - seconds)).get(name)
 
 
+def load(arm: dict) -> dict:
+    "All splits; of stacks; or a few training images, and as held-out ones those that are not among them."
+    name = arm.get("data", "fashion_mnist")
+    n = arm.get("images") if name == "fashion_mnist" else None
+    data = {split: load_images(name, split, n=n) for split in ("train", "validation", "test")}
+    if "stacks" in arm:
+        return {split: stacks(images, arm["stacks"]) for split, images in data.items()}
+    if name == "emoji":  # its validation and test splits are small
+        data["validation"] = data["test"] = data["train"].take(slice(arm["few"], None))
+    return data | (dict(train=data["train"].take(slice(arm["few"]))) if "few" in arm else {})
+
+
 def run(arm: dict) -> dict:
     torch.set_num_threads(1)
-    splits = ("train", "validation", "test")
-    data = {split: load_images("fashion_mnist", split, n=arm.get("images")) for split in splits}
-    n = arm.get("judged", 5_000)
+    data = load(arm)
+    n = min(arm.get("judged", 10_000 if "stacks" in arm else 5_000), len(data["test"]))
     if arm["recipe"] in ("vae", "vq prior"):
         curve, found = [], dict(vae=train_vae, **{"vq prior": train_pair})[arm["recipe"]](arm, data, n)
     else:
         curve, found = train_gan(arm, data, n)
-    best = min(curve, key=lambda point: point["fid"], default={})
+    best = min(curve, key=lambda point: point["fid"], default={}) if "stacks" not in arm else {}
     values = {f"{name}_{seconds}": at(curve, seconds, name) for seconds in (FAULT, SHORT)
               for name in ("fid", "step", "real", "fake", "held_out")}
-    last = curve[-1]["fid"] if curve else None
+    last = curve[-1].get("fid") if curve else None
     return found | values | dict(best_fid=best.get("fid"), best_at=best.get("seconds"), last_fid=last, curve=curve)

@@ -74,6 +74,12 @@ class ImageGenerator(Model):
             rows = torch.zeros(1_000, n_labels, dtype=torch.bool) if attributes else torch.ones(n_labels)
             self.register_buffer("frequencies", rows)
 
+    def check_condition(self, c: Tensor | None) -> None:
+        "Raise a UserError if labels are missing, or if there are too many."
+        if (c is None) != (self.n_labels == 0):
+            raise UserError(f"this model was trained with {self.n_labels or 'no'} labels; "
+                            "`condition(y)` gives what decode has to be told.")
+
 # %% ../../nbs/5_gan/50_dcgan.ipynb #38ee2c06
 def start_small(network: nn.Module, std: float = 0.02) -> None:
     "Convolutions from N(0, std), BatchNorm's factors from N(1, std) (Radford et al. 2016, section 4)."
@@ -104,9 +110,7 @@ class DCGAN(ImageGenerator):
 @patch
 def decode(self: DCGAN, z: Tensor, c: Tensor | None = None) -> Tensor:  # (B, Z), labels (B, n_labels) -> (B, C, H, W)
     "The images that codes stand for; a label is so many more numbers of the code."
-    if (c is None) != (self.n_labels == 0):
-        raise UserError(f"this model was trained with {self.n_labels or 'no'} labels; "
-                        "`condition(y)` gives what decode has to be told.")
+    self.check_condition(c)
     z = z if c is None else torch.cat([z, c], dim=1)
     return middle(self.net(z[:, :, None, None]), *self.shape[1:])
 
@@ -140,6 +144,11 @@ class GANRecipe(MeasuredRecipe):
     betas = (0.5, 0.999)  # of Adam
     autocast = False      # a logit is a small difference of large sums, and bfloat16 has three digits
     compiled = ("generator",)
+
+    def __init__(self, config, data: dict[str, ImageSet]):
+        super().__init__(config, data)
+        self.optimizers = {name: torch.optim.Adam(network.parameters(), config.lr, self.betas, fused=True)
+                           for name, network in self.networks.items()}
 
 # %% ../../nbs/5_gan/50_dcgan.ipynb #9a919f4e
 @patch
@@ -234,6 +243,13 @@ def new_networks(self: GANRecipe) -> dict[str, nn.Module]:
     return dict(generator=model, discriminator=self.new_discriminator(model.n_labels))
 
 
+@patch(cls_method=True)
+def rebuild(cls: GANRecipe, config, facts: ImageFacts) -> ImageGenerator:
+    "The model of a run, before its weights are loaded."
+    labels = dict(n_labels=len(facts.labels), attributes=facts.attributes) if config.conditional else {}
+    return build_model(cls.Model, config, shape=facts.shape, **labels)
+
+
 @patch
 def schedule(self: GANRecipe, name: str, t: float) -> None:
     "The learning rate stays as it is."
@@ -266,18 +282,10 @@ class DCGANRecipe(GANRecipe):
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=40_000, widths=(64, 128, 256), batch_size=64,
                                                                  lr=5e-4))
 
-    def __init__(self, config: GANConfig, data: dict[str, ImageSet]):
+    def __init__(self, config: DCGANConfig, data: dict[str, ImageSet]):
         if min(config.batch_size, len(data["train"])) < 2:
             raise UserError("BatchNorm needs at least 2 images in a batch. Choose a batch size from 2 on.")
         super().__init__(config, data)
-        self.optimizers = {name: torch.optim.Adam(network.parameters(), config.lr, self.betas, fused=True)
-                           for name, network in self.networks.items()}
-
-    @classmethod
-    def rebuild(cls, config: GANConfig, facts: ImageFacts) -> ImageGenerator:
-        "The model of a run, before its weights are loaded."
-        labels = dict(n_labels=len(facts.labels), attributes=facts.attributes) if config.conditional else {}
-        return build_model(cls.Model, config, shape=facts.shape, **labels)
 
     def new_discriminator(self, n_labels: int) -> nn.Module:
         "Who judges: as wide as the generator."

@@ -5,13 +5,16 @@
 # %% auto #0
 __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'still_explorer', 'latent_explorer', 'draw_images',
            'ImageRecipe', 'ImageData', 'ImageFacts', 'LabelKnobs', 'save_images', 'ImageFiles', 'chosen',
-           'ImageCommands', 'HeldOut', 'MeasuredRecipe', 'draw_final', 'table_row', 'measure']
+           'ImageCommands', 'HeldOut', 'MeasuredRecipe', 'draw_final', 'table_row', 'measure', 'load_shipped',
+           'write_shipped', 'ship_command']
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #bb8f3c70
+import argparse
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,9 +30,9 @@ from torch import Tensor, nn
 from .. import NotNegative, Positive, UserError
 from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, load_images, numbered, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
-from .training import Recipe, RunSettings, build_model
+from .training import Model, Recipe, RunSettings, build_model, load_run, plain
 from ..points.vae import Nothing
-from ..workshop.runs import versions, write_atomically, write_metrics
+from ..workshop.runs import read_run, save_weights, versions, write_atomically, write_metrics
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #7142541f
 def grid(
@@ -392,3 +395,49 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
     costs = {k: "unknown" if v is None else v for k, v in costs.items()}
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, "
           f"peak memory {costs['peak_memory_mb']} MB")
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #2e34a373
+def load_shipped(
+    cls: type[Model],  # of the model
+    folder: Path,      # in which each model that ships has a folder
+    name: str,         # of that folder
+    what: str,         # such models are, in a message
+) -> tuple[Model, Labels, dict]:  # the model, its labels, and the record of its training with its numbers
+    "A model that ships, for use. Raises UserError with the names that exist."
+    there = sorted(p.parent.name for p in folder.glob("*/record.json"))
+    if name not in there:
+        raise UserError(f"no {what} {name!r} ships; there are {', '.join(there) or 'none'} in {folder}.")
+    record = json.loads((folder / name / "record.json").read_text(encoding="utf-8"))
+    model = cls.from_pretrained(folder / name).eval().requires_grad_(False)
+    return model, Labels(tuple(record["labels"]), model.attributes), record
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #d6ceeeeb
+def write_shipped(
+    run: Path,                 # a finished run
+    folder: Path,              # to write
+    recipes: dict[str, type],  # those whose runs may ship, by their names on the command line
+) -> dict:                     # the record
+    "A run as `load_shipped` reads it: weights in half precision, and what they reach on the test images."
+    name = read_run(run)["model"]
+    if name not in recipes:
+        raise UserError(f"{run} is a run of {name!r}; expected one of {', '.join(recipes)}.")
+    settings, model = load_run(run, recipes[name])
+    recipe = recipes[name](settings.config, settings.source.load())
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # a model card for the hub, with nothing on it
+    save_weights(folder / "model.safetensors", model, half=True)
+    record = plain(dict(model=name, config=asdict(settings.config), data=recipe.data_name,
+                        labels=settings.facts.labels, seed=settings.options.seed, versions=versions()))
+    record["metrics"] = recipe.evaluate(model, settings.options.seed)
+    write_atomically(folder / "record.json", lambda p: p.write_text(json.dumps(record, indent=1), encoding="utf-8"))
+    return record
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #894484ed
+def ship_command(write: Callable, description: str) -> None:  # write: of a run and a folder, returns the record
+    "What `python -m MODULE --run RUN --out FOLDER` does in a chapter whose models ship; prints the numbers."
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--run", required=True, type=Path, help="run folder")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write")
+    args = parser.parse_args()
+    print(json.dumps(write(args.run, args.out)["metrics"], indent=1))

@@ -667,8 +667,9 @@ def check_sharing(recipe, batch_size: int, accumulate: int, processes: int, trac
                         f"accumulate). Choose a batch size that is a multiple of {max(1, shards)}.")
     modules = [m for network in recipe.networks.values() for m in network.modules()]
     if shards > 1 and (recipe.batch_wide or any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules)):
-        raise UserError(f"{type(recipe).__name__} has layers that look at a whole batch (such as BatchNorm), so that "
-                        f"{shards} shards would not be the same training. Start it in one process, with accumulate 1.")
+        raise UserError(f"{type(recipe).__name__} has layers or losses that look at a whole batch (such as "
+                        f"BatchNorm), so that {shards} shards would not be the same training. "
+                        "Start it in one process, with accumulate 1.")
     check_trackers(trackers)
 
 

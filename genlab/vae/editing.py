@@ -7,9 +7,7 @@ __all__ = ['SHIPPED', 'move_code', 'exaggerate', 'label_loss', 'EditingCVAEConfi
            'write_cvae']
 
 # %% ../../nbs/3_vae/34_editing.ipynb #07158ab7
-import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,14 +16,12 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 import genlab
-from .. import NotNegativeFloat, UserError
+from .. import NotNegativeFloat
 from ..lab.images import Labels
 from ..lab.metrics import SmallClassifier
-from ..lab.pictures import HeldOut
-from ..lab.training import load_run, plain
+from ..lab.pictures import HeldOut, load_shipped, ship_command, write_shipped
 from ..points.vae import BETAS, free_bits_kl, kl_per_dim, reparameterise
 from .cvae import CVAE, CVAEConfig, CVAERecipe, way_to
-from ..workshop.runs import read_run, save_weights, versions, write_atomically
 
 # %% ../../nbs/3_vae/34_editing.ipynb #f2e7351d
 def move_code(model: CVAE, z: Tensor, y: Tensor, new: Tensor, strength: float = 1.0) -> Tensor:  # -> (n, C, H, W)
@@ -109,36 +105,13 @@ def load_cvae(
     folder: Path = SHIPPED,
 ) -> tuple[CVAE, Labels, dict]:  # the model, its labels, and the record of its training with its numbers
     "A conditional VAE that ships with genlab."
-    there = sorted(p.parent.name for p in folder.glob("*/record.json"))
-    if name not in there:
-        raise UserError(f"no conditional VAE {name!r} ships; there are {', '.join(there) or 'none'} in {folder}.")
-    record = json.loads((folder / name / "record.json").read_text(encoding="utf-8"))
-    model = CVAE.from_pretrained(folder / name).eval().requires_grad_(False)
-    return model, Labels(tuple(record["labels"]), model.attributes), record
+    return load_shipped(CVAE, folder, name, "conditional VAE")
 
 # %% ../../nbs/3_vae/34_editing.ipynb #cceb48b3
 def write_cvae(run: Path, folder: Path) -> dict:  # the record
     "A finished run as `load_cvae` reads it: weights in half precision, and what they reach on the test images."
-    kinds = {"cvae": CVAERecipe, "editing-cvae": EditingCVAERecipe}
-    model_name = read_run(run)["model"]
-    if model_name not in kinds:
-        raise UserError(f"{run} is a run of {model_name!r}; expected one of {', '.join(kinds)}.")
-    settings, model = load_run(run, kinds[model_name])
-    recipe = kinds[model_name](settings.config, settings.source.load())
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)  # a model card for the hub, with nothing on it
-    save_weights(folder / "model.safetensors", model, half=True)
-    record = plain(dict(model=model_name, config=asdict(settings.config), data=recipe.data_name,
-                        labels=settings.facts.labels, seed=settings.options.seed, versions=versions()))
-    record["metrics"] = recipe.evaluate(model, settings.options.seed)
-    write_atomically(folder / "record.json", lambda p: p.write_text(json.dumps(record, indent=1), encoding="utf-8"))
-    return record
+    return write_shipped(run, folder, {"cvae": CVAERecipe, "editing-cvae": EditingCVAERecipe})
 
 
 if __name__ == "__main__" and "get_ipython" not in globals():  # run as a command, not in a notebook
-    parser = argparse.ArgumentParser(description="Write a finished conditional VAE as load_cvae reads it.")
-    parser.add_argument("--run", required=True, type=Path, help="run folder")
-    parser.add_argument("--out", required=True, type=Path, help="folder to write")
-    args = parser.parse_args()
-    print(json.dumps(write_cvae(args.run, args.out)["metrics"], indent=1))
+    ship_command(write_cvae, "Write a finished conditional VAE as load_cvae reads it.")
