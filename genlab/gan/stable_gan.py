@@ -296,9 +296,11 @@ SNGANRecipe.Config = SNGANConfig
 @patch
 def augmented(self: CriticRecipe, x: Tensor) -> Tensor:
     "Images as the critic gets to see them while it learns."
-    if self.config.augment and not hasattr(self, "background"):
-        self.background = border_colour(self.data.x)
-    return diff_augment(x, self.config.augment, self.background.to(x.device)) if self.config.augment else x
+    if self.config.augment == 0:
+        return x
+    if not hasattr(self, "background"):
+        self.background = border_colour(self.data.x).to(x.device)
+    return diff_augment(x, self.config.augment, self.background)
 
 # %% ../../nbs/5_gan/51_stable_gan.ipynb #b5a20061
 def twenty_five(n: int, generator: torch.Generator | None = None) -> Tensor:  # (n, 2)
