@@ -30,6 +30,8 @@ SMOKE_LINES = ROOT / "runs" / "studies"
 
 
 def load(name: str) -> ModuleType:
+    if str(STUDIES.parent) not in sys.path:
+        sys.path.insert(0, str(STUDIES.parent))  # for clock.py
     spec = importlib.util.spec_from_file_location(name, STUDIES / f"{name}.py")
     study = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(study)

@@ -6,17 +6,16 @@ another CVAE is trained for both times in one go. Then transformers, faces, and 
 CVAE-GAN alone. Looks on the way are not counted. Some 35 minutes with one thread; arms may run side by side.
 """
 
-import time
 from functools import lru_cache
 
 import torch
+from clock import train_for
 
 from genlab.gan.cvae_gan import CVAEGANConfig, CVAEGANRecipe
 from genlab.gan.stable_gan import Critic, relativistic_loss
 from genlab.lab.images import load_images, to_uint8
 from genlab.lab.metrics import evaluate_images, load_extractor, mse
 from genlab.lab.pictures import HeldOut, draw_images
-from genlab.lab.training import fit
 from genlab.vae.cvae import CVAEConfig, CVAERecipe, asked_and_read
 from genlab.vae.vit_cvae import ViTCVAEConfig, ViTCVAERecipe
 
@@ -62,12 +61,7 @@ class Blind(CVAEGANRecipe):
 class TowardsFake(CVAEGANRecipe):
     "The decoder's pairs are the critic's: real ahead."
 
-    def g_loss(self, x, y, t=1.0):
-        parts = super().g_loss(x, y, t)
-        with torch.no_grad():
-            real = self.opinion(self.augmented(x), y)
-        wrong = relativistic_loss(real, self.opinion(self.augmented(self.fakes(x, y)), y))
-        return parts | dict(loss=parts["loss"] - parts["adversarial"] + wrong, adversarial=wrong)
+    losses = (relativistic_loss, relativistic_loss)
 
 
 class SigmoidTwice(CVAEGANRecipe):
@@ -81,47 +75,9 @@ class SigmoidTwice(CVAEGANRecipe):
 RECIPES = {"cvae-gan": CVAEGANRecipe, "blind": Blind, "towards fake": TowardsFake, "sigmoid twice": SigmoidTwice}
 
 
-def trained(make, seed: int, *, steps: int | None = None, seconds: float | None = None, looks: int = 6):
-    "What a recipe's training returns after so many steps, or CPU seconds; `make` takes the steps and makes the recipe."
-    if steps is None:
-        steps = max(8, round(seconds / seconds_a_step(make, seed)))
-    torch.manual_seed(seed)
-    recipe = make(steps)
-    curve, spent, start = [], 0.0, time.process_time()
-    validate = recipe.validate
-
-    def look(model):
-        nonlocal spent
-        begin = time.process_time()
-        values = validate(model)
-        curve.append({name: round(float(v), 3) for name, v in values.items()} | dict(seconds=begin - start - spent))
-        spent += time.process_time() - begin
-        return values
-
-    recipe.validate = look
-    model, progress = fit(recipe, recipe.data, steps=steps, batch_size=recipe.config.batch_size, seed=seed,
-                          pictures=looks)
-    took = time.process_time() - start - spent
-    rows = [row for row in progress.log if any(name.startswith("val_") for name in row)]
-    curve = [dict(point, step=row["step"], seconds=round(point["seconds"], 1))
-             for point, row in zip(curve, rows, strict=True)]
-    return model, dict(steps=steps, took=round(took, 1), curve=curve)
-
-
-def seconds_a_step(make, seed: int, n: int = 24) -> float:
-    "CPU seconds of a step in a training that is thrown away, the first steps left out."
-    torch.manual_seed(seed)
-    recipe = make(n + 4)
-    recipe.validate = lambda model: {recipe.score[0]: 0.0}
-    times, step = [], recipe.step
-
-    def timed(update, t):
-        times.append(time.process_time())
-        return step(update, t)
-
-    recipe.step = timed
-    fit(recipe, recipe.data, steps=n + 4, batch_size=recipe.config.batch_size, seed=seed, pictures=1)
-    return (times[-1] - times[3]) / (len(times) - 4)
+def trained(make, seed: int, **how) -> tuple:  # the model, and about its training
+    model, _, about = train_for(make, seed, **how)
+    return model, about
 
 
 @lru_cache(maxsize=1)

@@ -6,10 +6,8 @@ and chapter 42's pair; for 150 seconds faults, parts of the design left out, sta
 Some four hours with one thread; arms may run side by side.
 """
 
-import math
-import time
-
 import torch
+from clock import train_for
 
 from genlab.gan.dcgan import (
     DCGANConfig,
@@ -24,14 +22,12 @@ from genlab.gan.stable_gan import (
     RelGANRecipe,
     SNGANConfig,
     SNGANRecipe,
-    gradient_penalty,
     stacks,
     stacks_covered,
 )
 from genlab.lab.images import load_images, to_float, to_uint8
 from genlab.lab.metrics import evaluate_images, load_extractor
 from genlab.lab.pictures import draw_images
-from genlab.lab.training import fit
 from genlab.vae.vae import VAEConfig, VAERecipe
 from genlab.vq.prior import TokenPriorConfig, TokenPriorRecipe, encode_all, generate
 from genlab.vq.vqvae import VQVAEConfig, VQVAERecipe
@@ -89,16 +85,7 @@ class StrongD(DCGANRecipe):
 class NotPaired(RelGANRecipe):
     "Each image is judged by itself; all else is as in the design."
 
-    def d_loss(self, x, y, penalised=False):
-        x = x.detach().requires_grad_(penalised)
-        fake = self.fakes(x, None).detach().requires_grad_(penalised)
-        real_logits, fake_logits = self.opinion(x, None), self.opinion(fake, None)
-        parts = dict(real=real_logits.mean(), fake=fake_logits.mean())
-        loss = d_logistic_loss(real_logits, fake_logits)
-        if penalised:
-            steep = gradient_penalty(real_logits, x) + gradient_penalty(fake_logits, fake)
-            loss = loss + self.config.penalty_every * self.config.gamma / 2 * steep
-        return dict(loss=loss) | parts
+    losses = (d_logistic_loss, lambda real, fake: g_nonsaturating_loss(fake))
 
     def g_loss(self, x, y):
         return dict(loss=g_nonsaturating_loss(self.opinion(self.fakes(x, None), None)))
@@ -124,22 +111,6 @@ GANS |= {"relgan": (RelGANRecipe, RelGANConfig), "sngan": (SNGANRecipe, SNGANCon
 GANS |= {"not paired": (NotPaired, RelGANConfig), "for D only": (ForDOnly, RelGANConfig)}
 
 
-def seconds_a_step(recipe, data, batch_size: int, seed: int, n: int = 20) -> float:
-    "CPU seconds of a step of a recipe that is thrown away, the first steps left out."
-    times = []
-    step = recipe.step
-
-    def timed(update, t):
-        times.append(time.process_time())
-        return step(update, t)
-
-    recipe.step = timed
-    if hasattr(type(recipe), "validate"):
-        recipe.validate = lambda model: {recipe.score[0]: 0.0}
-    fit(recipe, data, steps=n + 5, batch_size=batch_size, seed=seed, pictures=1)
-    return (times[-1] - times[4]) / (len(times) - 5)
-
-
 def judge(images, data: dict, n: int) -> dict[str, float]:
     "The numbers of samples against test images; of stacks, which kinds there are."
     if "stacked" in data["test"].name:
@@ -152,65 +123,40 @@ def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
     "The curve, and what the averaged generator reaches after 300 seconds, or at the end of a shorter run."
     recipe_class, config_class = GANS[arm["recipe"]]
     settings = {k: v for k, v in arm.items() if hasattr(config_class, k)}
-    make = lambda: recipe_class(config_class(**settings), data)  # noqa: E731
-    batch = config_class().batch_size
-    recipe = make()
-    steps = max(4, round(arm["seconds"] / seconds_a_step(recipe, recipe.data, batch, arm["seed"])))
-    torch.manual_seed(arm["seed"])
-    recipe = make()
-    curve, found = [], {}
-    start, spent = time.process_time(), 0.0
-    looks = max(2, arm["seconds"] // 30)
+    found = {}
 
-    def look(model):
-        nonlocal spent
-        begin = time.process_time()
-        seconds = begin - start - spent
-        values = recipe_class.validate(recipe, model)
-        if "stacks" in arm:
-            values.pop("fid")  # there is no judge of stacks
-        curve.append(dict(seconds=round(seconds, 1), **{k: round(float(v), 3) for k, v in values.items()}))
+    def look(model, values, seconds):
         if not found and seconds >= 0.97 * min(SHORT, arm["seconds"]):
             found.update(judge(draw_images(model, n, arm["seed"]), data, n))
-        spent += time.process_time() - begin
-        return dict(fid=math.nan) | values
+        if "stacks" in arm:
+            values.pop("fid")  # there is no judge of stacks
+        return values
 
-    recipe.validate = look
-    model, progress = fit(recipe, recipe.data, steps=steps, batch_size=batch, seed=arm["seed"], pictures=looks)
+    _, progress, about = train_for(lambda steps: recipe_class(config_class(**settings), data), arm["seed"],
+                                   seconds=arm["seconds"], looks=max(2, arm["seconds"] // 30), at_look=look)
     made = draw_images(progress.average.module.eval(), n, arm["seed"])
     found = found or judge(made, data, n)
     if "few" in arm:
         held = to_float(data["test"].x[:1_000])
         near, far = (nearest_training(x, data["train"].x)[0].median().item() for x in (made[:1_000], held))
         found["nearest"] = near / far
-    rows = [row for row in progress.log if "val_held_out" in row]
-    for point, row in zip(curve, rows, strict=True):
-        point |= dict(step=row["step"], real=round(row["discriminator_real"], 3),
-                      fake=round(row["discriminator_fake"], 3))
+    logged = {row["step"]: row for row in progress.log}
+    curve = [point | {name: round(logged[point["step"]][f"discriminator_{name}"], 3) for name in ("real", "fake")}
+             for point in about["curve"]]
     return curve, found
 
 
-def trained(make, config, data, seconds: float, seed: int):
-    "The model of a recipe after so many CPU seconds; `make` makes the recipe."
-    per_step = seconds_a_step(make(), data, config.batch_size, seed)
-    torch.manual_seed(seed)
-    steps = max(4, round(seconds / per_step))
-    model, _ = fit(make(), data, steps=steps, batch_size=config.batch_size, seed=seed, pictures=5)
-    return model
-
-
 def train_vae(arm: dict, data: dict, n: int) -> dict:
-    config = VAEConfig()
-    model = trained(lambda: VAERecipe(config, data), config, data["train"], arm["seconds"], arm["seed"])
+    model, _, _ = train_for(lambda steps: VAERecipe(VAEConfig(), data), arm["seed"], seconds=arm["seconds"], looks=5)
     return judge(draw_images(model, n, arm["seed"]), data, n)
 
 
 def train_pair(arm: dict, data: dict, n: int) -> dict:
     "A third of the time for the VQ-VAE, two thirds for its prior."
-    first, second, seed = VQVAEConfig(), TokenPriorConfig(), arm["seed"]
-    vqvae = trained(lambda: VQVAERecipe(first, data), first, data["train"], arm["seconds"] / 3, seed)
+    seed, third = arm["seed"], arm["seconds"] / 3
+    vqvae, _, _ = train_for(lambda steps: VQVAERecipe(VQVAEConfig(), data), seed, seconds=third, looks=5)
     codes = encode_all(vqvae, data)
-    prior = trained(lambda: TokenPriorRecipe(second, codes), second, codes["train"], 2 * arm["seconds"] / 3, seed)
+    prior, _, _ = train_for(lambda steps: TokenPriorRecipe(TokenPriorConfig(), codes), seed, seconds=2 * third, looks=5)
     return judge(generate(prior, vqvae, n, seed=seed), data, n)
 
 

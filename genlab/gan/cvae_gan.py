@@ -8,7 +8,6 @@ __all__ = ['KINDS', 'decoder_side', 'feature_distance', 'reconstruction_error', 
 
 # %% ../../nbs/5_gan/52_cvae_gan.ipynb #702d49f4
 import copy
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,10 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .. import NotNegativeFloat, Positive, PositiveFloat, Share, UserError
-from .stable_gan import CriticSettings, PenaltyConfig, RelGANRecipe, relativistic_loss
+from .stable_gan import CriticSettings, PenaltyConfig, RelGANRecipe
 from ..lab.images import ImageSet
 from ..lab.pictures import ImageFacts
-from ..lab.training import TrainingConfig, load_run
+from ..lab.training import TrainingConfig, hash_of, load_run
 from ..vae.cvae import CVAE, CVAEKnobs, CVAERecipe
 from ..vae.editing import EditingCVAERecipe
 from ..vae.vit_cvae import ViTCVAE, ViTCVAERecipe
@@ -86,7 +85,7 @@ def g_loss(self: CVAEGANRecipe, x: Tensor, y: Tensor, t: float = 1.0) -> dict[st
     with torch.no_grad():
         real_features, real_logits = self.look(self.augmented(x), y)
     fake_features, fake_logits = self.look(self.augmented(self.fakes(x, y)), y)
-    adversarial = relativistic_loss(fake_logits, real_logits)
+    adversarial = self.losses[1](real_logits, fake_logits)  # the fakes ahead
     features = feature_distance(real_features, fake_features)
     reconstruction = reconstruction_error(self.model, x, y)
     loss = adversarial + self.config.feature_matching * features + self.reconstruction_weight(t) * reconstruction
@@ -160,11 +159,7 @@ def description(model: CVAE) -> str:
 
 def fingerprint(model: CVAE) -> str:  # 16 hexadecimal digits
     "A hash of a CVAE's settings, weights and codes: two that differ in a single bit have different ones."
-    h = hashlib.sha256(description(model).encode())
-    for name, value in sorted(model.state_dict().items()):
-        h.update(name.encode())
-        h.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return h.hexdigest()[:16]
+    return hash_of(model, description(model))
 
 
 def described(text: str) -> CVAE:

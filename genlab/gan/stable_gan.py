@@ -150,6 +150,9 @@ class CriticRecipe(GANRecipe):
 class RelGANRecipe(CriticRecipe):
     "Trains by pairs, with gradient penalties on real and on generated images (Huang et al. 2024)."
 
+    losses = (relativistic_loss,                                 # D's, of logits of real and of generated images,
+              lambda real, fake: relativistic_loss(fake, real))  # and G's
+
 # %% ../../nbs/5_gan/51_stable_gan.ipynb #cc75fd83
 @patch
 def d_loss(self: RelGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) -> dict[str, Tensor]:
@@ -159,7 +162,7 @@ def d_loss(self: RelGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) ->
     fake = self.fakes(x, c).detach().requires_grad_(penalised)
     real_logits = self.opinion(self.augmented(x), c)
     fake_logits = self.opinion(self.augmented(fake), c)
-    loss = relativistic_loss(real_logits, fake_logits)
+    loss = self.losses[0](real_logits, fake_logits)
     parts = dict(real=real_logits.mean(), fake=fake_logits.mean())
     if penalised:
         parts |= dict(r1=gradient_penalty(real_logits, x), r2=gradient_penalty(fake_logits, fake))
@@ -174,7 +177,7 @@ def g_loss(self: RelGANRecipe, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     with torch.no_grad():
         real_logits = self.opinion(self.augmented(x), c)
     fake_logits = self.opinion(self.augmented(self.fakes(x, c)), c)
-    return dict(loss=relativistic_loss(fake_logits, real_logits))
+    return dict(loss=self.losses[1](real_logits, fake_logits))
 
 # %% ../../nbs/5_gan/51_stable_gan.ipynb #bf1207c9
 @patch

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 import genlab
 from .. import UserError
 from .images import ImageSet, crop, data_folder, flip, load_images, to_float
-from .training import Recipe, fit
+from .training import Recipe, fit, hash_of
 from ..points.vae import kl_to_standard_normal, learning_rate
 from ..workshop.runs import save_weights, write_atomically
 
@@ -592,11 +592,7 @@ def _extract(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:
 @patch
 def fingerprint(self: Extractor) -> str:  # 16 hexadecimal digits
     "A hash of the network's weights."
-    h = hashlib.sha256()
-    for name, value in sorted(self.net.state_dict().items()):
-        h.update(name.encode())
-        h.update(value.cpu().contiguous().numpy().tobytes())
-    return h.hexdigest()[:16]
+    return hash_of(self.net)
 
 
 # uint8 (N, C, H, W) -> (N, dim)

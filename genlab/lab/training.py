@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['HUB', 'batch_index', 'reseed', 'Recipe', 'averaging', 'make_average', 'Progress', 'Update', 'Run', 'fit',
            'NonFiniteError', 'only_these_learn', 'unless_followed', 'share', 'validate', 'end_row', 'report',
-           'train_through', 'final_model', 'check_recipe', 'stored_file', 'Model', 'with_settings_of', 'build_model',
-           'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings', 'load_run', 'check_sharing',
-           'check_numbers', 'check_training', 'start', 'as_today', 'check_state', 'restore', 'continue_from',
-           'name_the_module']
+           'train_through', 'final_model', 'check_recipe', 'stored_file', 'hash_of', 'Model', 'with_settings_of',
+           'build_model', 'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings', 'load_run',
+           'check_sharing', 'check_numbers', 'check_training', 'start', 'as_today', 'check_state', 'restore',
+           'continue_from', 'name_the_module']
 
 # %% ../../nbs/2_lab/23_training.ipynb #d5418c87
 import math
@@ -168,6 +168,13 @@ def close_row(self: Progress, measured: dict[str, float]) -> dict[str, float]:
     self.sums = {}
     self.counts = {}
     return row
+
+
+@patch
+def logged(self: Progress, name: str) -> tuple[Tensor, Tensor]:  # steps, values
+    "A number's curve: where it was logged, and what it was there."
+    rows = [row for row in self.log if name in row]
+    return torch.tensor([row["step"] for row in rows]), torch.tensor([row[name] for row in rows])
 
 # %% ../../nbs/2_lab/23_training.ipynb #bd60376a
 @dataclass
@@ -478,6 +485,7 @@ def check_recipe(recipe) -> None:
 
 # %% ../../nbs/2_lab/23_training.ipynb #3de536af
 import dataclasses
+import hashlib
 import inspect
 import json
 from typing import Annotated, Any, Literal, get_type_hints
@@ -496,6 +504,15 @@ HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  
 def stored_file(model: str | Path, name: str, **hub) -> Path:
     "A file of a stored model, in a folder or from the hub."
     return Path(model, name) if Path(model).is_dir() else Path(hf_hub_download(str(model), name, **hub))
+
+
+def hash_of(network: nn.Module, said: str = "") -> str:  # 16 hexadecimal digits
+    "A hash of what is said of a network, and of its weights: two that differ in a single bit have different ones."
+    h = hashlib.sha256(said.encode())
+    for name, value in sorted(network.state_dict().items()):
+        h.update(name.encode())
+        h.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return h.hexdigest()[:16]
 
 
 class Model(nn.Module, PyTorchModelHubMixin, library_name="genlab"):

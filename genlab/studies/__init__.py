@@ -7,12 +7,13 @@ chapter in Colab has nothing but the package.
 import json
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from genlab import UserError
 
-__all__ = ["Arm", "Spread", "read_study", "spreads", "table"]
+__all__ = ["Arm", "Spread", "curves", "read_study", "runs", "spreads", "table"]
 
 LINES = Path(__file__).parent
 FIELDS = {"config", "seed", "seconds", "device", "versions", "commit", "values"}
@@ -100,6 +101,27 @@ def spreads(rows: list[dict]) -> list[Arm]:  # in the order in which the configu
         )
         for group in groups.values()
     ]
+
+
+def runs(rows: list[dict], arm: str) -> list[dict]:  # the values, one dict for each seed
+    "All runs of an arm of a study."
+    return [row["values"] for row in rows if row["config"]["arm"] == arm]
+
+
+def curves(
+    ax,  # matplotlib's
+    rows: list[dict],  # of a study whose values have a `curve`, a list of looks
+    arm: str,
+    value: str | Callable[[dict], float],  # a name in a look, or what to make of a look
+    x: str = "seconds",
+    label: str | None = None,  # for the legend: once, however many seeds
+    **line,  # color, ls and so on
+) -> None:
+    "A line for each seed of an arm."
+    read = value if callable(value) else lambda point: point[value]
+    for i, run in enumerate(runs(rows, arm)):
+        ax.plot(*zip(*[(point[x], read(point)) for point in run["curve"]], strict=True),
+                **dict(lw=1.2) | line, label=None if i else label)
 
 
 def table(

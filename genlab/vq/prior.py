@@ -10,7 +10,6 @@ __all__ = ['SHIPPED', 'CodeSet', 'encode_all', 'ngram_nats', 'CodeTransformer', 
 
 # %% ../../nbs/4_vq/42_prior.ipynb #9bfac678
 import argparse
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +28,16 @@ from ..lab.images import ImageSet, check_asked, load_images, numbered, to_float,
 from ..lab.layers import TransformerBlock
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
-from ..lab.training import Model, RunSettings, TrainingConfig, build_model, load_run, plain, with_settings_of
+from genlab.lab.training import (
+    Model,
+    RunSettings,
+    TrainingConfig,
+    build_model,
+    hash_of,
+    load_run,
+    plain,
+    with_settings_of,
+)
 from ..vae.cvae import agreement, read
 from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
 from ..workshop.runs import load_weights, save_weights, validated, versions, write_atomically
@@ -267,11 +275,7 @@ def sample(
 # %% ../../nbs/4_vq/42_prior.ipynb #0774a4cd
 def fingerprint(vqvae: VQVAE) -> str:  # 16 hexadecimal digits
     "A hash of a VQ-VAE's encoder, codes and decoder: two that differ in a single bit have different ones."
-    h = hashlib.sha256(repr((vqvae.shape, vqvae.map_shape, vqvae.kind)).encode())
-    for name, value in sorted(vqvae.state_dict().items()):
-        h.update(name.encode())
-        h.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return h.hexdigest()[:16]
+    return hash_of(vqvae, repr((vqvae.shape, vqvae.map_shape, vqvae.kind)))
 
 
 def store_fingerprint(prior: TokenPrior, vqvae: VQVAE) -> None:
