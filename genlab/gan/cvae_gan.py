@@ -125,8 +125,8 @@ class CVAEGANConfig(PenaltyConfig, CriticSettings, TrainingConfig):
     "weight of the squared distance of the critic's mean features, summed over them"
     reconstruction: NotNegativeFloat = 20.0
     "weight of the mean squared error of reconstructions at the beginning"
-    reconstruction_end: NotNegativeFloat = 2.0
-    "that weight at the end"
+    reconstruction_end: NotNegativeFloat = 20.0
+    "that weight at the end; in between on a straight line"
 
 # %% ../../nbs/5_gan/52_cvae_gan.ipynb #e243a70e
 KINDS = {"cvae": CVAERecipe, "vit-cvae": ViTCVAERecipe, "editing-cvae": EditingCVAERecipe}
