@@ -498,10 +498,66 @@ def under_every_label(critic, x):
     return (critic.to_logit(h) + h @ critic.of_label.weight).softmax(dim=1)
 """,
     },
+    "check_mixed_styles": {
+        "exchanged": """
+def mixed(wa, wb, k, layers=4):
+    return torch.cat([wb[:, None].expand(-1, k, -1), wa[:, None].expand(-1, layers - k, -1)], dim=1)
+""",
+        "a blend": """
+def mixed(wa, wb, k, layers=4):
+    return torch.lerp(wb, wa, k / layers)[:, None].expand(-1, layers, -1)
+""",
+        "one layer late": """
+def mixed(wa, wb, k, layers=4):
+    k = min(k + 1, layers)
+    return torch.cat([wa[:, None].expand(-1, k, -1), wb[:, None].expand(-1, layers - k, -1)], dim=1)
+""",
+    },
+    "check_larger": {
+        "pixels made larger": """
+def drawn_larger(G, w, k):
+    return F.interpolate(G.synthesise(w), scale_factor=k, mode="bilinear")
+""",
+        "places beyond the patch": """
+def drawn_larger(G, w, k):
+    x = G.head.colours(G.tokens(w).flatten(0, 1), k * places(4 * k, 4 * k))
+    x = rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", b=len(w), h=G.head.rows, p=4 * k)
+    return torch.tanh(x)
+""",
+        "rows and columns of patches exchanged": """
+def drawn_larger(G, w, k):
+    x = G.head.colours(G.tokens(w).flatten(0, 1), places(4 * k, 4 * k))
+    x = rearrange(x, "(b w h) (p q) c -> b c (h p) (w q)", b=len(w), h=G.head.rows, p=4 * k)
+    return torch.tanh(x)
+""",
+        "without the tanh": """
+def drawn_larger(G, w, k):
+    x = G.head.colours(G.tokens(w).flatten(0, 1), places(4 * k, 4 * k))
+    return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", b=len(w), h=G.head.rows, p=4 * k)
+""",
+    },
+    "check_used_step": {
+        "the stored weight's": """
+def used_step(lr, n_in, rate):
+    return lr * rate
+""",
+        "without the rate": """
+def used_step(lr, n_in, rate):
+    return lr / math.sqrt(n_in)
+""",
+        "the rate twice": """
+def used_step(lr, n_in, rate):
+    return lr * rate**2 / math.sqrt(n_in)
+""",
+        "without the root": """
+def used_step(lr, n_in, rate):
+    return lr * rate / n_in
+""",
+    },
 }
 HELD = [case for case in exercises() if case.values[0].parent.name == "1_points"
         or case.values[0].stem in ("32_cvae", "33_vit_cvae", "34_editing", "50_dcgan", "51_stable_gan",
-                                   "52_cvae_gan")]
+                                   "52_cvae_gan", "60_generator")]
 CASES = {case.id.split("-")[-1]: case.values for case in HELD}
 
 
