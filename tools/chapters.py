@@ -56,6 +56,8 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "50_dcgan": (0, (0.5, 0.05, 1, 1)),
     "51_stable_gan": (0, (0.5, 0.05, 1, 1)),
     "52_cvae_gan": (0, (0.34, 0.05, 0.67, 1)),
+    "60_generator": (0, (0.34, 0.05, 0.67, 1)),
+    "61_discriminator": (0, (0, 0, 1, 1)),
     "70_couplings": (0, (0.5, 0, 1, 1)),
     "71_realnvp": (0, (0, 0, 0.5, 1)),
     "72_glow": (3, (0.4, 0, 1, 0.55)),

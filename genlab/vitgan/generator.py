@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HEADS', 'pixel_norm', 'EqualLinear', 'Mapping', 'SelfModulatedNorm', 'StyledBlock', 'places', 'fourier_features',
-           'Sine', 'ModulatedLinear', 'SirenHead', 'CIPSHead', 'PatchHead', 'ViTGenerator']
+           'Sine', 'ModulatedLinear', 'SirenHead', 'PatchHead', 'ViTGenerator', 'CIPSHead']
 
 # %% ../../nbs/6_vitgan/60_generator.ipynb #11b6f1ea
 import math
@@ -150,29 +150,7 @@ class SirenHead(nn.Module):
         p = math.isqrt(x.shape[1])
         return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", b=len(tokens), h=self.rows, p=p)
 
-# %% ../../nbs/6_vitgan/60_generator.ipynb #4bf48414
-class CIPSHead(nn.Module):
-    "A patch as a function of waves across the image, modulated by its token (Anokhin et al. 2021)."
-
-    def __init__(self, width: int, channels: int, patch: int, rows: int, columns: int, hidden: int = 64):
-        super().__init__()
-        self.rows, self.columns, self.patch = rows, columns, patch
-        self.register_buffer("frequencies", 2.0 * torch.randn(hidden // 2, 2))
-        self.layers = nn.ModuleList(ModulatedLinear(hidden, hidden, width, demodulate=True) for _ in range(2))
-        self.to_colour = nn.ModuleList(ModulatedLinear(hidden, channels, width) for _ in range(2))
-
-    def forward(self, tokens: Tensor) -> Tensor:  # (B, T, width) -> (B, C, H, W)
-        at = places(self.rows * self.patch, self.columns * self.patch).to(tokens)
-        at = rearrange(at, "(h p w q) two -> (h w) (p q) two", h=self.rows, p=self.patch, q=self.patch)
-        h = fourier_features(at, self.frequencies).repeat(len(tokens), 1, 1)                     # (B T, P, hidden)
-        w = tokens.flatten(0, 1)
-        x = 0
-        for layer, to_colour in zip(self.layers, self.to_colour, strict=True):
-            h = math.sqrt(2) * F.leaky_relu(layer(h, w), 0.2)
-            x = x + to_colour(h, w)
-        return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", h=self.rows, w=self.columns, p=self.patch)
-
-# %% ../../nbs/6_vitgan/60_generator.ipynb #169ef13c
+# %% ../../nbs/6_vitgan/60_generator.ipynb #5583c33c
 class PatchHead(nn.Module):
     "A patch by a linear layer; with `maps`, that many per pixel, and a 3 x 3 convolution across the patches."
 
@@ -187,7 +165,8 @@ class PatchHead(nn.Module):
         return x if self.smooth is None else self.smooth(F.gelu(x))
 
 
-HEADS = {"conv": lambda *sizes: PatchHead(*sizes, maps=16), "linear": PatchHead, "siren": SirenHead, "cips": CIPSHead}
+HEADS = {"conv": lambda *sizes: PatchHead(*sizes, maps=16), "linear": PatchHead, "siren": SirenHead,
+         "cips": lambda *sizes: CIPSHead(*sizes)}
 
 # %% ../../nbs/6_vitgan/60_generator.ipynb #78ee9aa4
 class ViTGenerator(ImageGenerator):
@@ -240,6 +219,28 @@ def decode(self: ViTGenerator, z: Tensor, c: Tensor | None = None) -> Tensor:  #
     "The images that codes stand for."
     self.check_condition(c)
     return self.synthesise(self.mapping(z, c))
+
+# %% ../../nbs/6_vitgan/60_generator.ipynb #4bf48414
+class CIPSHead(nn.Module):
+    "A patch as a function of waves across the image, modulated by its token (Anokhin et al. 2021)."
+
+    def __init__(self, width: int, channels: int, patch: int, rows: int, columns: int, hidden: int = 64):
+        super().__init__()
+        self.rows, self.columns, self.patch = rows, columns, patch
+        self.register_buffer("frequencies", 2.0 * torch.randn(hidden // 2, 2))
+        self.layers = nn.ModuleList(ModulatedLinear(hidden, hidden, width, demodulate=True) for _ in range(2))
+        self.to_colour = nn.ModuleList(ModulatedLinear(hidden, channels, width) for _ in range(2))
+
+    def forward(self, tokens: Tensor) -> Tensor:  # (B, T, width) -> (B, C, H, W)
+        at = places(self.rows * self.patch, self.columns * self.patch).to(tokens)
+        at = rearrange(at, "(h p w q) two -> (h w) (p q) two", h=self.rows, p=self.patch, q=self.patch)
+        h = fourier_features(at, self.frequencies).repeat(len(tokens), 1, 1)                     # (B T, P, hidden)
+        w = tokens.flatten(0, 1)
+        x = 0
+        for layer, to_colour in zip(self.layers, self.to_colour, strict=True):
+            h = math.sqrt(2) * F.leaky_relu(layer(h, w), 0.2)
+            x = x + to_colour(h, w)
+        return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", h=self.rows, w=self.columns, p=self.patch)
 
 # %% ../../nbs/6_vitgan/60_generator.ipynb #9c9101da
 @patch
