@@ -554,10 +554,67 @@ def used_step(lr, n_in, rate):
     return lr * rate / n_in
 """,
     },
+    "check_stretch": {
+        "its square: the length of a row of J' J": """
+def stretch(layer, x, rounds):
+    a = torch.randn_like(x)
+    for _ in range(rounds):
+        a = a / a.norm()
+        _, b = torch.func.jvp(layer, (x,), (a,))
+        a, = torch.func.vjp(layer, x)[1](b)
+    return a.norm()
+""",
+        "one random direction": """
+def stretch(layer, x, rounds):
+    a = torch.randn_like(x)
+    return torch.func.jvp(layer, (x,), (a / a.norm(),))[1].norm()
+""",
+        "all of the Jacobian, not its largest": """
+def stretch(layer, x, rounds):
+    return torch.autograd.functional.jacobian(layer, x).norm()
+""",
+        "token by token": """
+def stretch(layer, x, rounds):
+    jacobian = torch.autograd.functional.jacobian(layer, x)
+    return torch.linalg.matrix_norm(jacobian.reshape(-1, x.shape[-1]), 2)
+""",
+        "how much x itself is stretched": """
+def stretch(layer, x, rounds):
+    return layer(x).norm() / x.norm()
+""",
+    },
+    "check_two_sided": {
+        "forwards only": """
+def two_sided(logit_fn, x, s, e):
+    return ((logit_fn(x + s * e) - logit_fn(x)) / s).square().mean()
+""",
+        "s for 2 s": """
+def two_sided(logit_fn, x, s, e):
+    return ((logit_fn(x + s * e) - logit_fn(x - s * e)) / s).square().mean()
+""",
+        "the square of the mean": """
+def two_sided(logit_fn, x, s, e):
+    return ((logit_fn(x + s * e) - logit_fn(x - s * e)) / (2 * s)).mean().square()
+""",
+        "image by image": """
+def two_sided(logit_fn, x, s, e):
+    return ((logit_fn(x + s * e) - logit_fn(x - s * e)) / (2 * s)).square()
+""",
+        "without the weights": """
+def two_sided(logit_fn, x, s, e):
+    with torch.no_grad():
+        return ((logit_fn(x + s * e) - logit_fn(x - s * e)) / (2 * s)).square().mean()
+""",
+        "directions of its own": """
+def two_sided(logit_fn, x, s, e):
+    e = torch.randn_like(x)
+    return ((logit_fn(x + s * e) - logit_fn(x - s * e)) / (2 * s)).square().mean()
+""",
+    },
 }
 HELD = [case for case in exercises() if case.values[0].parent.name == "1_points"
         or case.values[0].stem in ("32_cvae", "33_vit_cvae", "34_editing", "50_dcgan", "51_stable_gan",
-                                   "52_cvae_gan", "60_generator")]
+                                   "52_cvae_gan", "60_generator", "61_discriminator")]
 CASES = {case.id.split("-")[-1]: case.values for case in HELD}
 
 
