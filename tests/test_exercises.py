@@ -536,24 +536,6 @@ def drawn_larger(G, w, k):
     return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", b=len(w), h=G.head.rows, p=4 * k)
 """,
     },
-    "check_used_step": {
-        "the stored weight's": """
-def used_step(lr, n_in, rate):
-    return lr * rate
-""",
-        "without the rate": """
-def used_step(lr, n_in, rate):
-    return lr / math.sqrt(n_in)
-""",
-        "the rate twice": """
-def used_step(lr, n_in, rate):
-    return lr * rate**2 / math.sqrt(n_in)
-""",
-        "without the root": """
-def used_step(lr, n_in, rate):
-    return lr * rate / n_in
-""",
-    },
     "check_stretch": {
         "its square: the length of a row of J' J": """
 def stretch(layer, x, rounds):

@@ -59,9 +59,9 @@ class Mapping(nn.Module):
             h = math.sqrt(2) * F.leaky_relu(layer(h), 0.2)
         return h
 
-# %% ../../nbs/6_vitgan/60_generator.ipynb #53c03057
+# %% ../../nbs/6_vitgan/60_generator.ipynb #ae5d9523
 class SelfModulatedNorm(nn.Module):
-    "A LayerNorm whose factor and shift are said by a style (Chen et al. 2019; Lee et al. 2022, equation 12)."
+    "A LayerNorm whose factor and shift are said by a style (Chen et al. 2019; Lee et al. 2022)."
 
     def __init__(self, width: int, style: int):
         super().__init__()
@@ -110,7 +110,7 @@ class Sine(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         return torch.sin(self.w0 * super().forward(x))
 
-# %% ../../nbs/6_vitgan/60_generator.ipynb #788e2042
+# %% ../../nbs/6_vitgan/60_generator.ipynb #a874e2b4
 class ModulatedLinear(nn.Module):
     "A linear layer whose inputs are scaled as a style says (Karras et al. 2020, section 2.2)."
 
@@ -121,36 +121,35 @@ class ModulatedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
         self.demodulate = demodulate
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:  # (N, P, n_in), (N, style) -> (N, P, n_out)
-        s = self.style(w)                                                           # (N, n_in)
+    def forward(self, x: Tensor, token: Tensor) -> Tensor:  # (N, P, n_in), (N, style) -> (N, P, n_out)
+        s = self.style(token)                                                         # (N, n_in)
         y = (x * s[:, None]) @ self.weight.T
         if self.demodulate:
             y = y * torch.rsqrt(s.square() @ self.weight.square().T + 1e-8)[:, None]
         return y + self.bias
 
-# %% ../../nbs/6_vitgan/60_generator.ipynb #51ae3055
+# %% ../../nbs/6_vitgan/60_generator.ipynb #089aac8d
 class SirenHead(nn.Module):
     "A patch as sines of the place within it, modulated by its token."
 
     def __init__(self, width: int, channels: int, patch: int, rows: int, columns: int, hidden: int = 64):
         super().__init__()
-        self.rows = rows
+        self.rows, self.patch = rows, patch
         self.register_buffer("places", places(patch, patch), persistent=False)                # (P, 2)
         self.first = Sine(2, hidden, w0=10.0, first=True)
         self.second = ModulatedLinear(hidden, hidden, width)
         nn.init.uniform_(self.second.weight, -math.sqrt(6 / hidden), math.sqrt(6 / hidden))  # SIREN's, for w0 = 1
         self.to_colour = ModulatedLinear(hidden, channels, width)
 
-    def colours(self, w: Tensor, at: Tensor) -> Tensor:  # tokens (N, width), places (P, 2) -> (N, P, C)
-        h = self.first(at).expand(len(w), -1, -1)        # the same waves for all tokens
-        return self.to_colour(torch.sin(self.second(h, w)), w)
+    def colours(self, token: Tensor, at: Tensor) -> Tensor:  # (N, width), places (P, 2) -> (N, P, C)
+        h = self.first(at).expand(len(token), -1, -1)        # the same waves for all tokens
+        return self.to_colour(torch.sin(self.second(h, token)), token)
 
     def forward(self, tokens: Tensor) -> Tensor:  # (B, T, width) -> (B, C, H, W)
         x = self.colours(tokens.flatten(0, 1), self.places)
-        p = math.isqrt(x.shape[1])
-        return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", b=len(tokens), h=self.rows, p=p)
+        return rearrange(x, "(b h w) (p q) c -> b c (h p) (w q)", b=len(tokens), h=self.rows, p=self.patch)
 
-# %% ../../nbs/6_vitgan/60_generator.ipynb #5583c33c
+# %% ../../nbs/6_vitgan/60_generator.ipynb #5fc33b42
 class PatchHead(nn.Module):
     "A patch by a linear layer; with `maps`, that many per pixel, and a 3 x 3 convolution across the patches."
 
@@ -166,11 +165,11 @@ class PatchHead(nn.Module):
 
 
 HEADS = {"conv": lambda *sizes: PatchHead(*sizes, maps=16), "linear": PatchHead, "siren": SirenHead,
-         "cips": lambda *sizes: CIPSHead(*sizes)}
+         "cips": lambda *sizes: CIPSHead(*sizes)}  # defined under the hood
 
-# %% ../../nbs/6_vitgan/60_generator.ipynb #78ee9aa4
+# %% ../../nbs/6_vitgan/60_generator.ipynb #c4a19851
 class ViTGenerator(ImageGenerator):
-    "Codes to images by a transformer over places (Lee et al. 2022, section 3.3)."
+    "Codes to images by a transformer over places (Lee et al. 2022)."
 
     def __init__(
         self,
