@@ -1211,8 +1211,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'genlab/vitgan/discriminator.py'),
                                              'genlab.vitgan.discriminator.l2_attention': ( '6_vitgan/discriminator.html#l2_attention',
                                                                                            'genlab/vitgan/discriminator.py'),
-                                             'genlab.vitgan.discriminator.lazy': ( '6_vitgan/discriminator.html#lazy',
-                                                                                   'genlab/vitgan/discriminator.py'),
                                              'genlab.vitgan.discriminator.minibatch_std': ( '6_vitgan/discriminator.html#minibatch_std',
                                                                                             'genlab/vitgan/discriminator.py'),
                                              'genlab.vitgan.discriminator.patch_layer': ( '6_vitgan/discriminator.html#patch_layer',
