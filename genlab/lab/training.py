@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HUB', 'batch_index', 'reseed', 'Recipe', 'averaging', 'make_average', 'Progress', 'Update', 'Run', 'fit',
            'NonFiniteError', 'only_these_learn', 'unless_followed', 'share', 'validate', 'end_row', 'report',
-           'train_through', 'final_model', 'check_recipe', 'stored_file', 'hash_of', 'Model', 'with_settings_of',
+           'train_through', 'final_model', 'check_recipe', 'stored_file', 'Model', 'hash_of', 'with_settings_of',
            'build_model', 'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings', 'load_run',
            'check_sharing', 'check_numbers', 'check_training', 'start', 'as_today', 'check_state', 'restore',
            'continue_from', 'name_the_module']
@@ -506,15 +506,6 @@ def stored_file(model: str | Path, name: str, **hub) -> Path:
     return Path(model, name) if Path(model).is_dir() else Path(hf_hub_download(str(model), name, **hub))
 
 
-def hash_of(network: nn.Module, said: str = "") -> str:  # 16 hexadecimal digits
-    "A hash of what is said of a network, and of its weights: two that differ in a single bit have different ones."
-    h = hashlib.sha256(said.encode())
-    for name, value in sorted(network.state_dict().items()):
-        h.update(name.encode())
-        h.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return h.hexdigest()[:16]
-
-
 class Model(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
     "A model of parts 2 and up: `loss(x, y)` is what is trained; `save_pretrained` and `from_pretrained` store it."
 
@@ -538,6 +529,15 @@ class Model(nn.Module, PyTorchModelHubMixin, library_name="genlab"):
             return super().from_pretrained(folder, **kwargs)
         except (TypeError, ValueError, KeyError, AttributeError, OSError, RuntimeError) as e:
             raise UserError(f"{folder} does not hold a {cls.__name__}: {first_line(e)}") from None
+
+# %% ../../nbs/2_lab/23_training.ipynb #5e1f0a7c
+def hash_of(network: nn.Module, said: str = "") -> str:  # 16 hexadecimal digits
+    "A hash of what is said of a network, and of its weights: two that differ in a single bit have different ones."
+    h = hashlib.sha256(said.encode())
+    for name, value in sorted(network.state_dict().items()):
+        h.update(name.encode())
+        h.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return h.hexdigest()[:16]
 
 # %% ../../nbs/2_lab/23_training.ipynb #8857c0a3
 @patch(cls_method=True)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+# %% ../../nbs/4_vq/42_prior.ipynb #6f178929
 import genlab
 from .. import NotNegative, Positive, Range, Share, Size, UserError
 from ..lab.images import ImageSet, check_asked, load_images, numbered, to_float, to_uint8
