@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genlab import UserError
-from genlab.lab.layers import idle_parameters
+from genlab.lab.layers import TransformerBlock, idle_parameters
 from genlab.vitgan.generator import (
     HEADS,
     CIPSHead,
@@ -18,6 +18,7 @@ from genlab.vitgan.generator import (
     SelfModulatedNorm,
     Sine,
     SirenHead,
+    StyledBlock,
     ViTGenerator,
     fourier_features,
     pixel_norm,
@@ -77,6 +78,16 @@ def test_self_modulated_norm_is_its_formula():
         for t in range(4):
             normed = (h[i, t] - h[i, t].mean()) / (h[i, t].var(correction=0) + 1e-5).sqrt()
             close(sln(h, w)[i, t], factor * normed + shift)
+
+
+def test_a_block_that_hears_nothing_is_the_plain_one():
+    styled, plain = StyledBlock(12, 3, 7), TransformerBlock(12, 3)
+    plain.load_state_dict({k: v for k, v in styled.state_dict().items() if "norm" not in k}, strict=False)
+    for norm in (styled.norm1, styled.norm2):
+        nn.init.zeros_(norm.gamma.weight)
+        nn.init.zeros_(norm.beta.weight)
+    h = torch.randn(2, 5, 12)
+    close(styled(h, torch.randn(2, 7)), plain(h), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("demodulate", [False, True])
