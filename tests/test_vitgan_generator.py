@@ -144,6 +144,7 @@ def test_cips_head_is_one_function_across_the_image():
     for layer, to_colour in zip(head.layers, head.to_colour, strict=True):
         h = math.sqrt(2) * nn.functional.leaky_relu(layer(h, w), 0.2)
         want = want + to_colour(h, w)
+        assert 0.8 < layer(torch.randn(2, 500, 16).double(), 9 * w).std() < 1.2  # demodulated
     close(x, want.mT.reshape(2, 3, 8, 12))
 
 
@@ -170,6 +171,7 @@ def test_the_style_reaches_every_layer_and_all_learns(head):
     felt, = torch.autograd.grad(net.synthesise(w).square().sum(), w)
     assert (felt.norm(dim=2) > 1e-6).all()
     close(net.synthesise(w[:, 0]), net.decode(z, c))
+    close(net.head(net.tokens(w)).tanh(), net.synthesise(w))
     x = torch.rand(3, 3, 16, 24)
     assert not idle_parameters(net, lambda: (net.decode(z, c) - x).square().mean(), steps=1)
 
