@@ -396,3 +396,15 @@ def test_the_cheap_penalty_speaks_to_the_weights():
     finite_penalty(d, x, d(x)).backward()
     weights = [p for name, p in d.named_parameters() if name != "to_logit.bias"]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in weights)
+
+
+@pytest.mark.parametrize("block", [L2Block, TransformerBlock])
+def test_queries_start_at_one_size_with_either_attention(block):
+    layer = ViTDiscriminator((1, 8, 8), width=96, depth=1, n_heads=4, block=block).blocks[0]
+    weight = layer.qk.weight if block is L2Block else layer.qkv.weight
+    assert weight.std().item() == pytest.approx((2 / (96 + 96)) ** 0.5, rel=0.03)
+
+
+def test_attention_by_distance_has_no_causal_form():
+    with pytest.raises(UserError, match="no causal form"):
+        L2Block(8, 2)(torch.randn(1, 3, 8), causal=True)
