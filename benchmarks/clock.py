@@ -19,7 +19,7 @@ def train_for(
 ) -> tuple[torch.nn.Module, Progress, dict]:  # what `fit` returns; and steps, CPU seconds and curve
     "Train a recipe; looks on the way take no time."
     if steps is None:
-        steps = max(4, round(seconds / seconds_a_step(make, seed)))
+        steps = max(4, round(seconds / seconds_a_step(make, seed, 24 if seconds > 5 else 4)))
     torch.manual_seed(seed)
     recipe = make(steps)
     curve, spent, start = [], 0.0, time.process_time()
@@ -44,7 +44,7 @@ def train_for(
     return model, progress, dict(steps=steps, took=took, curve=curve)
 
 
-def seconds_a_step(make: Callable, seed: int, n: int = 24) -> float:
+def seconds_a_step(make: Callable, seed: int, n: int) -> float:
     "CPU seconds of a step, by n of them in a training that is thrown away, the first four left out."
     torch.manual_seed(seed)
     recipe = make(n + 4)

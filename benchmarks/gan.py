@@ -5,8 +5,9 @@ each with its own batch, codes, clipping and look at its gradient, and the avera
 Beside it stand copies of the same networks in the usual script: the loop of PyTorch's DCGAN example, with one batch and
 one set of fakes for both updates and with PyTorch's own losses, gradient penalties and Adam. Then the same script with
 new fakes for G, as ours has them. Then the passes that ours makes: a new batch and new fakes for G, D's weights frozen
-meanwhile, fused Adam. Where the penalties come in every fourth step, a step is the mean over four. That the losses of a
-first step agree is checked before: D's in all scripts, G's too where the passes are the same.
+meanwhile, fused Adam. Last, all that ours does beside: gradients cut to norm 1, and PyTorch's average of G. Where the
+penalties come in every fourth step, a step is the mean over four. That the losses of a first step agree is checked
+before: D's in all scripts, G's too where the passes are the same.
 
 Augmentation: `diff_augment` with p = 1, forward and backward, and what comes nearest to it in kornia: RandomBrightness,
 ColorJitter (saturation and contrast), RandomTranslate (the nearest pixel; its RandomCrop with a padding takes longer),
@@ -30,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from measure import seconds
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genlab.gan.dcgan import DCGANRecipe, GANRecipe
 from genlab.gan.stable_gan import (
@@ -82,6 +84,7 @@ SCRIPTS = {
     "usual script": {},
     "usual script, new fakes for G": dict(new_fakes=True),
     "script with the same passes as ours": dict(new_fakes=True, same_passes=True),
+    "script that cuts and averages as ours": dict(new_fakes=True, same_passes=True, same_work=True),
 }
 
 
@@ -118,6 +121,7 @@ def script(
     recipe: GANRecipe,
     new_fakes: bool = False,    # for G, instead of those that D has just seen
     same_passes: bool = False,  # a new batch for G, D frozen meanwhile, fused Adam
+    same_work: bool = False,    # gradients cut to norm 1, and an average of G's weights
     draw: Callable[[int, int], Tensor] = torch.randn,
 ) -> Callable[[], dict[str, float]]:
     "A function that does one step with copies of a recipe's networks, as one writes it without a library."
@@ -132,6 +136,7 @@ def script(
     D_opt = torch.optim.Adam(D.parameters(), config.lr, recipe.betas, **fused)
     batches: Iterator[Tensor] = (data[batch_index(len(data), config.batch_size, 0, i)][0] for i in count())
     steps = count()
+    average = AveragedModel(G, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
 
     def step():
         x = next(batches)
@@ -147,6 +152,8 @@ def script(
             loss = loss + every * config.gamma / 2 * slopes
         D_opt.zero_grad()
         loss.backward()
+        if same_work:
+            nn.utils.clip_grad_norm_(D.parameters(), 1.0)
         D_opt.step()
 
         if same_passes:
@@ -159,7 +166,11 @@ def script(
         g = g_loss(real_logits, D(fake))
         G_opt.zero_grad()
         g.backward()
+        if same_work:
+            nn.utils.clip_grad_norm_(G.parameters(), 1.0)
         G_opt.step()
+        if same_work:
+            average.update_parameters(G)
         D.requires_grad_(True)
         return dict(d=loss.item(), g=g.item())
 
