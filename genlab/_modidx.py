@@ -592,8 +592,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'genlab/lab/metrics.py'),
                                     'genlab.lab.metrics.Extractor.features': ( '2_lab/metrics.html#extractor.features',
                                                                                'genlab/lab/metrics.py'),
-                                    'genlab.lab.metrics.Extractor.fingerprint': ( '2_lab/metrics.html#extractor.fingerprint',
-                                                                                  'genlab/lab/metrics.py'),
                                     'genlab.lab.metrics.Extractor.probabilities': ( '2_lab/metrics.html#extractor.probabilities',
                                                                                     'genlab/lab/metrics.py'),
                                     'genlab.lab.metrics.Extractor.to': ('2_lab/metrics.html#extractor.to', 'genlab/lab/metrics.py'),

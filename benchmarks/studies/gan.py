@@ -85,7 +85,7 @@ class StrongD(DCGANRecipe):
 class NotPaired(RelGANRecipe):
     "Each image is judged by itself; all else is as in the design."
 
-    losses = (d_logistic_loss, lambda real, fake: g_nonsaturating_loss(fake))
+    losses = (d_logistic_loss, None)  # G's asks D about fakes alone: below
 
     def g_loss(self, x, y):
         return dict(loss=g_nonsaturating_loss(self.opinion(self.fakes(x, None), None)))

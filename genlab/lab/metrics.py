@@ -589,16 +589,10 @@ def _extract(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:
     return torch.cat([extractor.features(to_float(part.to(device))) for part in x.split(500)])
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #b93d6e1a
-@patch
-def fingerprint(self: Extractor) -> str:  # 16 hexadecimal digits
-    "A hash of the network's weights."
-    return hash_of(self.net)
-
-
 # uint8 (N, C, H, W) -> (N, dim)
 def reference_features(x: Tensor, extractor: Extractor, device: torch.device) -> Tensor:
     "Features of real images, computed once for these images and this network, then read from the data folder."
-    h = hashlib.sha256(f"{tuple(x.shape)} {extractor.fingerprint()}".encode())
+    h = hashlib.sha256(f"{tuple(x.shape)} {hash_of(extractor.net)}".encode())
     h.update(x.cpu().contiguous().numpy().tobytes())
     path = data_folder() / "features" / f"{h.hexdigest()[:32]}.safetensors"
     try:
