@@ -1,10 +1,12 @@
-"Trains recipes for a time: for studies that compare at equal CPU seconds of one thread."
+"Trains recipes for a time, and judges images: for studies that compare at equal CPU seconds of one thread."
 
 import time
 from collections.abc import Callable
 
 import torch
 
+from genlab.lab.images import to_uint8
+from genlab.lab.metrics import evaluate_images
 from genlab.lab.training import Progress, fit
 
 
@@ -58,3 +60,16 @@ def seconds_a_step(make: Callable, seed: int, n: int) -> float:
     recipe.step = timed
     fit(recipe, recipe.data, steps=n + 4, batch_size=recipe.config.batch_size, seed=seed, pictures=1)
     return (times[-1] - times[3]) / (len(times) - 4)
+
+
+def judge(test, images: torch.Tensor) -> dict[str, float]:  # an ImageSet; images in [-1, 1]
+    "The numbers of samples against test images."
+    found = evaluate_images(test, to_uint8(images))
+    return {name: found[name]["value"] for name in ("fid", "kid", "precision", "recall", "coverage")}
+
+
+def at(curve: list[dict], seconds: float, name: str) -> float | None:
+    "A value at the look nearest to a time; None where a run was shorter."
+    if not curve or curve[-1]["seconds"] < 0.9 * seconds:
+        return None
+    return min(curve, key=lambda point: abs(point["seconds"] - seconds)).get(name)

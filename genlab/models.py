@@ -20,6 +20,7 @@ MODELS = {  # name on the command line: where its recipe is
     "sngan": "genlab.gan.stable_gan:SNGANRecipe",
     "relgan": "genlab.gan.stable_gan:RelGANRecipe",
     "cvae-gan": "genlab.gan.cvae_gan:CVAEGANRecipe",
+    "vitgan": "genlab.vitgan.vitgan:ViTGANRecipe",
     "pi-flow": "genlab.flow.splines:SplinePointFlowRecipe",
     "realnvp": "genlab.flow.realnvp:RealNVPRecipe",
     "glow": "genlab.flow.glow:GlowRecipe",

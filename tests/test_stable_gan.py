@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from genlab import UserError
 from genlab.gan import stable_gan
 from genlab.gan.stable_gan import (
-    PLANE_LOSSES,
+    GAN_LOSSES,
     Critic,
     PlainBlock,
     StableGenerator,
@@ -245,8 +245,8 @@ def test_losses_on_the_plane_are_the_recipes():
         "hinge": ((1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean(), -fake.mean()),
         "relativistic": (bce(real - fake, ones), bce(fake - real, ones)),
     }
-    assert PLANE_LOSSES.keys() == want.keys()
-    for name, losses in PLANE_LOSSES.items():
+    assert GAN_LOSSES.keys() == want.keys()
+    for name, losses in GAN_LOSSES.items():
         for loss, value in zip(losses, want[name], strict=True):
             torch.testing.assert_close(loss(real, fake), value)
 

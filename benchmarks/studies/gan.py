@@ -7,7 +7,7 @@ Some four hours with one thread; arms may run side by side.
 """
 
 import torch
-from clock import train_for
+from clock import at, judge, train_for
 
 from genlab.gan.dcgan import (
     DCGANConfig,
@@ -25,8 +25,8 @@ from genlab.gan.stable_gan import (
     stacks,
     stacks_covered,
 )
-from genlab.lab.images import load_images, to_float, to_uint8
-from genlab.lab.metrics import evaluate_images, load_extractor
+from genlab.lab.images import load_images, to_float
+from genlab.lab.metrics import load_extractor
 from genlab.lab.pictures import draw_images
 from genlab.vae.vae import VAEConfig, VAERecipe
 from genlab.vq.prior import TokenPriorConfig, TokenPriorRecipe, encode_all, generate
@@ -111,12 +111,11 @@ GANS |= {"relgan": (RelGANRecipe, RelGANConfig), "sngan": (SNGANRecipe, SNGANCon
 GANS |= {"not paired": (NotPaired, RelGANConfig), "for D only": (ForDOnly, RelGANConfig)}
 
 
-def judge(images, data: dict, n: int) -> dict[str, float]:
+def numbers(images, data: dict, n: int) -> dict[str, float]:
     "The numbers of samples against test images; of stacks, which kinds there are."
     if "stacked" in data["test"].name:
         return stacks_covered(images[:n], load_extractor("fashion_mnist"))
-    found = evaluate_images(data["test"], to_uint8(images[:n]))
-    return {name: found[name]["value"] for name in ("fid", "kid", "precision", "recall", "coverage")}
+    return judge(data["test"], images[:n])
 
 
 def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
@@ -127,7 +126,7 @@ def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
 
     def look(model, values, seconds):
         if not found and seconds >= 0.97 * min(SHORT, arm["seconds"]):
-            found.update(judge(draw_images(model, n, arm["seed"]), data, n))
+            found.update(numbers(draw_images(model, n, arm["seed"]), data, n))
         if "stacks" in arm:
             values.pop("fid")  # there is no judge of stacks
         return values
@@ -135,7 +134,7 @@ def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
     _, progress, about = train_for(lambda steps: recipe_class(config_class(**settings), data), arm["seed"],
                                    seconds=arm["seconds"], looks=max(2, arm["seconds"] // 30), at_look=look)
     made = draw_images(progress.average.module.eval(), n, arm["seed"])
-    found = found or judge(made, data, n)
+    found = found or numbers(made, data, n)
     if "few" in arm:
         held = to_float(data["test"].x[:1_000])
         near, far = (nearest_training(x, data["train"].x)[0].median().item() for x in (made[:1_000], held))
@@ -148,7 +147,7 @@ def train_gan(arm: dict, data: dict, n: int) -> tuple[list[dict], dict]:
 
 def train_vae(arm: dict, data: dict, n: int) -> dict:
     model, _, _ = train_for(lambda steps: VAERecipe(VAEConfig(), data), arm["seed"], seconds=arm["seconds"], looks=5)
-    return judge(draw_images(model, n, arm["seed"]), data, n)
+    return numbers(draw_images(model, n, arm["seed"]), data, n)
 
 
 def train_pair(arm: dict, data: dict, n: int) -> dict:
@@ -157,14 +156,7 @@ def train_pair(arm: dict, data: dict, n: int) -> dict:
     vqvae, _, _ = train_for(lambda steps: VQVAERecipe(VQVAEConfig(), data), seed, seconds=third, looks=5)
     codes = encode_all(vqvae, data)
     prior, _, _ = train_for(lambda steps: TokenPriorRecipe(TokenPriorConfig(), codes), seed, seconds=2 * third, looks=5)
-    return judge(generate(prior, vqvae, n, seed=seed), data, n)
-
-
-def at(curve: list[dict], seconds: float, name: str) -> float | None:
-    "A value at the look nearest to a time; None where a run was shorter."
-    if not curve or curve[-1]["seconds"] < 0.9 * seconds:
-        return None
-    return min(curve, key=lambda point: abs(point["seconds"] - seconds)).get(name)
+    return numbers(generate(prior, vqvae, n, seed=seed), data, n)
 
 
 def load(arm: dict) -> dict:

@@ -244,10 +244,16 @@ def new_networks(self: GANRecipe) -> dict[str, nn.Module]:
 
 
 @patch(cls_method=True)
+def generator_class(cls: GANRecipe, config) -> type[ImageGenerator]:
+    "What the settings ask for."
+    return cls.Model
+
+
+@patch(cls_method=True)
 def rebuild(cls: GANRecipe, config, facts: ImageFacts) -> ImageGenerator:
     "The model of a run, before its weights are loaded."
     labels = dict(n_labels=len(facts.labels), attributes=facts.attributes) if config.conditional else {}
-    return build_model(cls.Model, config, shape=facts.shape, **labels)
+    return build_model(cls.generator_class(config), config, shape=facts.shape, **labels)
 
 
 @patch
