@@ -84,12 +84,13 @@ def other_self(self: ViTGANRecipe, x: Tensor) -> Tensor:
     "Images as they are, if D is shown changed ones, else changed."
     return self.changed(x, 0.0 if self.config.augment else 1.0)
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #3a73027f
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #5b2c25e3
 @patch
 def schedule(self: ViTGANRecipe, name: str, t: float) -> None:
-    "Some steps that lead up to the learning rate; then it stays."
+    "Some steps that lead up to the learning rate, and a straight line from there to 0."
+    up = min(1.0, (t * self.config.steps + 1) / self.warm_up)
     for group in self.optimizers[name].param_groups:
-        group["lr"] = self.config.lr * min(1.0, (t * self.config.steps + 1) / self.warm_up)
+        group["lr"] = self.config.lr * up * (1 - t)
 
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #bc666002
 @with_settings_of(ViTGenerator, but=("n_labels", "attributes"))
