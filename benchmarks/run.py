@@ -28,6 +28,7 @@ SECTIONS = {
     "vq_cost": "How the cost of quantisers and priors grows",
     "vq_quality": "Two minutes of VQ-VAE and prior on Fashion-MNIST",
     "gan": "GANs",
+    "vitgan": "ViTGAN",
     "flow_points": "Flows on points",
     "glow": "Glow",
     "tarflow": "Sampling from TarFlow",
