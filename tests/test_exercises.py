@@ -593,10 +593,63 @@ def two_sided(logit_fn, x, s, e):
     return ((logit_fn(x + s * e) - logit_fn(x - s * e)) / (2 * s)).square().mean()
 """,
     },
+    "check_decay": {
+        "the other way round": """
+def decay_of(half_life, batch_size):
+    return 0.5 ** (half_life / batch_size)
+""",
+        "a time constant": """
+def decay_of(half_life, batch_size):
+    return 1 - batch_size / half_life
+""",
+        "e for one half": """
+def decay_of(half_life, batch_size):
+    return float(torch.exp(torch.tensor(-batch_size / half_life)))
+""",
+        "what a step adds": """
+def decay_of(half_life, batch_size):
+    return 1 - 0.5 ** (batch_size / half_life)
+""",
+    },
+    "check_rollout": {
+        "the last block alone": """
+def rollout(attentions):
+    A = attentions[-1].mean(dim=1)
+    return 0.5 * (torch.eye(A.shape[-1], dtype=A.dtype) + A)
+""",
+        "from the last block to the first": """
+def rollout(attentions):
+    R = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype)
+    for A in attentions:
+        R = R @ (0.5 * (torch.eye(R.shape[-1], dtype=A.dtype) + A.mean(dim=1)))
+    return R
+""",
+        "without the tokens themselves": """
+def rollout(attentions):
+    R = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype)
+    for A in attentions:
+        R = A.mean(dim=1) @ R
+    return R
+""",
+        "the sum of heads": """
+def rollout(attentions):
+    R = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype)
+    for A in attentions:
+        R = 0.5 * (torch.eye(R.shape[-1], dtype=A.dtype) + A.sum(dim=1)) @ R
+    return R
+""",
+        "not halved": """
+def rollout(attentions):
+    R = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype)
+    for A in attentions:
+        R = (torch.eye(R.shape[-1], dtype=A.dtype) + A.mean(dim=1)) @ R
+    return R
+""",
+    },
 }
 HELD = [case for case in exercises() if case.values[0].parent.name == "1_points"
         or case.values[0].stem in ("32_cvae", "33_vit_cvae", "34_editing", "50_dcgan", "51_stable_gan",
-                                   "52_cvae_gan", "60_generator", "61_discriminator")]
+                                   "52_cvae_gan", "60_generator", "61_discriminator", "62_vitgan")]
 CASES = {case.id.split("-")[-1]: case.values for case in HELD}
 
 
