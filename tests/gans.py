@@ -1,4 +1,4 @@
-"Small GANs for the tests of part 5."
+"Small GANs for the tests of parts 5 and 6."
 
 import pytest
 import torch
@@ -6,16 +6,22 @@ import torch
 from genlab.gan.dcgan import DCGANConfig, DCGANRecipe
 from genlab.gan.stable_gan import RelGANConfig, RelGANRecipe, SNGANConfig, SNGANRecipe
 from genlab.lab.images import load_images
+from genlab.vitgan.vitgan import ViTGANConfig, ViTGANRecipe
 
 SMALL = dict(widths=(8, 16), latent_dim=6)
+TINY = dict(width=8, depth=1, n_heads=2, latent_dim=6, critic_widths=(8, 16))
 KINDS = {
     "dcgan": (DCGANRecipe, DCGANConfig, SMALL),
     "sngan": (SNGANRecipe, SNGANConfig, SMALL | dict(critic_widths=(8, 16))),
     "relgan": (RelGANRecipe, RelGANConfig, SMALL | dict(critic_widths=(8, 16))),
+    "vitgan": (ViTGANRecipe, ViTGANConfig, TINY),
+    "stylegan2": (ViTGANRecipe, ViTGANConfig, TINY | dict(discriminator="stylegan2", loss="non-saturating")),
 }
 # What gets no gradient at the start: real and generated images move the bias of the logit as much one way as the other,
-# under hinges inside of their margins, under pairs always (test_stable_gan.py looks at it).
-IDLE = {"dcgan": [], "sngan": ["to_logit.bias"], "relgan": ["to_logit.bias"]}
+# under hinges inside of their margins, under pairs always (test_stable_gan.py looks at it). The bias of the norm before
+# the logit is a constant of the logit as well.
+IDLE = {"dcgan": [], "sngan": ["to_logit.bias"], "relgan": ["to_logit.bias"],
+        "vitgan": ["norm.bias", "to_logit.bias"], "stylegan2": []}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
