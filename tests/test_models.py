@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+import typing
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,16 @@ from processes import assert_same_weights, environment
 from safetensors.torch import load_file, save_file
 
 from genlab import UserError, cli
+from genlab.gan import dcgan
 from genlab.lab import images
 from genlab.lab.training import Model, load_run
 from genlab.workshop import datasets
 
-# The smallest of each model that still has all its parts.
+# The smallest of each model that still has all its parts. A key is a model's name on the command line; what
+# follows a "_" in it says which variant of that model.
 POINTS = ["--epochs", "2", "--components", "8"]
 IMAGES = ["--data", "shapes", "--size", "16", "--steps", "20", "--batch-size", "16"]
+VITGAN = [*IMAGES, "--latent-dim", "4", "--width", "8", "--depth", "1", "--n-heads", "2", "--critic-widths", "8", "16"]
 CODES = ["--vqvae", "vqvae", "--steps", "20", "--batch-size", "16", "--d-model", "16", "--depth", "1", "--n-heads", "2"]
 MODELS = {
     "pi-vae": [*POINTS, "--hidden", "16"],
@@ -50,6 +55,13 @@ MODELS = {
     "sngan": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--critic-widths", "8", "16"],
     "relgan": [*IMAGES, "--latent-dim", "4", "--widths", "8", "16", "--critic-widths", "8", "16", "--augment", ".5",
                "--conditional"],
+    "vitgan": VITGAN,
+    "vitgan_cips": [*VITGAN, "--head", "cips", "--conditional", "--normalised", "--consistency", "1", "--augment", ".5"],
+    "vitgan_vit_cnn": [*VITGAN, "--discriminator", "cnn", "--head", "siren", "--conditional"],
+    "vitgan_vit_stylegan2": [*VITGAN, "--discriminator", "stylegan2", "--head", "linear", "--loss", "non-saturating"],
+    "vitgan_cnn_vit": [*VITGAN, "--generator", "cnn", "--conditional"],
+    "vitgan_cnn_cnn": [*VITGAN, "--generator", "cnn", "--discriminator", "cnn", "--consistency", "1"],
+    "vitgan_cnn_stylegan2": [*VITGAN, "--generator", "cnn", "--discriminator", "stylegan2", "--conditional"],
     "realnvp": [*IMAGES, "--couplings", "1", "--width", "8", "--blocks", "1", "--n-labels", "10"],
     "glow": [*IMAGES, "--rounds", "1", "--width", "8"],
     "spline-flow": [*IMAGES, "--couplings", "1", "--width", "8", "--blocks", "1"],
@@ -57,13 +69,29 @@ MODELS = {
 }
 KNOBS = dict(label="triangle", temperature="0.5", guidance="3", top_k="2", top_p="0.3", codes="prior", vary="class",
              truncation="0.5")
-LABELLED = {"cvae", "editing-cvae", "vit-cvae", "cvae-gan", "dcgan", "relgan", "prior", "masked-prior", "realnvp",
-            "tarflow"}
+LABELLED = {"cvae", "editing-cvae", "vit-cvae", "cvae-gan", "prior", "masked-prior", "realnvp", "tarflow"} | {
+    model for model, settings in MODELS.items() if "--conditional" in settings}
 every_model = pytest.mark.parametrize("model", MODELS)
+every_name = pytest.mark.parametrize("model", cli.MODELS)  # for what no variant changes
+
+
+def command_name(model: str) -> str:
+    "The model of the command line that a key of MODELS is a variant of."
+    return model.partition("_")[0]
 
 
 def test_every_model_is_under_this_law():
-    assert MODELS.keys() == cli.MODELS.keys()
+    assert {command_name(model) for model in MODELS} == cli.MODELS.keys() and MODELS.keys() >= cli.MODELS.keys()
+
+
+def test_all_pairs_of_networks_and_all_heads_of_vitgan_are_under_it():
+    "Each network with and without labels, as well."
+    kinds = typing.get_type_hints(cli.find_recipe("vitgan").Config)
+    there = [cli.run_from_options("vitgan", MODELS[m])[0].config for m in MODELS if command_name(m) == "vitgan"]
+    for names in (("generator", "discriminator"), ("head",), ("generator", "conditional"),
+                  ("discriminator", "conditional")):
+        offered = product(*(typing.get_args(kinds[name]) or (False, True) for name in names))
+        assert set(offered) == {tuple(getattr(config, name) for name in names) for config in there}, names
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +104,7 @@ def call(work, monkeypatch, capsys):
     "Calls the command line in this process, on few shapes; returns exit code and what was said."
     monkeypatch.chdir(work)
     monkeypatch.setitem(images.DRAWN, "shapes", (600, 100, 100))
+    monkeypatch.setattr(dcgan, "N_LOOK", 200)
 
     def call(*args) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["genlab", *map(str, args)])
@@ -96,7 +125,7 @@ def run(work, call, model) -> Path:
         if first in MODELS[model] and not (work / first).exists():
             assert call("train", first, *MODELS[first], "--budget", "smoke", "--out", first)[0] == 0
     if not (work / model).exists():
-        code, said = call("train", model, "--budget", "smoke", *MODELS[model], "--out", model)
+        code, said = call("train", command_name(model), "--budget", "smoke", *MODELS[model], "--out", model)
         assert code == 0, said
     return work / model
 
@@ -110,7 +139,7 @@ def test_a_run_is_whole_and_what_is_logged_adds_up(run, model):
     measured = [row for row in metrics.values() if isinstance(row, dict) and "value" in row]
     assert len(measured) >= 6 and all(row["n"] > 0 for row in measured)
     assert metrics["seconds"] > 0 and metrics["peak_memory_mb"] > 50 and metrics["versions"]["torch"]
-    run_settings, net = load_run(run, cli.find_recipe(model))
+    run_settings, net = load_run(run, cli.find_recipe(command_name(model)))
     recipe = run_settings.recipe(run_settings.config, run_settings.source.load())
     batch = recipe.data[torch.arange(8)]
     batch = batch if isinstance(batch, tuple) else (batch,)
@@ -140,7 +169,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 @every_model
 def test_a_stored_model_comes_back(run, model, tmp_path):
-    recipe = cli.find_recipe(model)
+    recipe = cli.find_recipe(command_name(model))
     _, net = load_run(run, recipe)
     assert net.state_dict().keys() == weights(run).keys()
     assert all(torch.equal(value, weights(run)[name]) for name, value in net.state_dict().items())
@@ -176,7 +205,7 @@ def draw(call, folder: Path, model: str, *knobs) -> np.ndarray:
 def test_samples_are_steered_by_each_knob(run, model, call, tmp_path):
     plain = draw(call, tmp_path, model)
     assert np.array_equal(plain, draw(call, tmp_path, model)) and len(plain) == 6
-    knobs = [f.name for f in dataclasses.fields(cli.find_recipe(model).Knobs)]
+    knobs = [f.name for f in dataclasses.fields(cli.find_recipe(command_name(model)).Knobs)]
     for name in knobs:
         extra = ["--label", "disc"] if name == "guidance" else []
         if name == "label" and model not in LABELLED:
@@ -193,10 +222,10 @@ def test_samples_are_steered_by_each_knob(run, model, call, tmp_path):
     assert not (tmp_path / "never.npy").exists()
 
 
-@every_model
+@every_name
 def test_a_default_is_written_once(model):
     "Where a model's setting, a config's field and a knob have the same name, they have the same default."
-    recipe = cli.find_recipe(model)
+    recipe = cli.find_recipe(command_name(model))
     config = {f.name: f.default for f in dataclasses.fields(recipe.Config)}
     for name, p in inspect.signature(recipe.Model).parameters.items():
         if name in config and p.default is not p.empty and hasattr(recipe, "Model") and issubclass(recipe.Model, Model):
@@ -211,7 +240,7 @@ def test_a_fresh_process_draws_the_same(work, call, tmp_path):
     "All models, in one new process."
     for model in MODELS:
         if not (work / model).exists():
-            assert call("train", model, "--budget", "smoke", *MODELS[model], "--out", model)[0] == 0
+            assert call("train", command_name(model), "--budget", "smoke", *MODELS[model], "--out", model)[0] == 0
     code = ("import sys; from genlab import cli; out, *models = sys.argv[1:]\n"
             "for m in models:\n"
             "    sys.argv = ['genlab', 'sample', m, '-n', '6', '--seed', '5', '--out', f'{out}/{m}.npy']\n"
@@ -240,12 +269,12 @@ def test_measuring_again_gives_the_same_digits(run, model, call):
 BAD = (True, "abc", [[1]], {}, float("nan"), float("inf"), -1, 10**30, None)
 
 
-@every_model
+@every_name
 def test_wrong_settings_are_refused_in_a_sentence(run, model, call, work):
     "Each setting of config.yaml in turn: what can't be is refused by its type before anything else is done."
     right = yaml.safe_load((run / "config.yaml").read_text())
     (work / "wrong").mkdir(exist_ok=True)
-    fields = dataclasses.fields(cli.find_recipe(model).Config)
+    fields = dataclasses.fields(cli.find_recipe(command_name(model)).Config)
     defaults = {f.name: f.default for f in fields}
     refused = 0
     for name in defaults:
@@ -271,17 +300,18 @@ def test_wrong_settings_are_refused_in_a_sentence(run, model, call, work):
     shutil.rmtree(work / "wrong")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every_model
 def test_a_killed_run_goes_on_to_the_same_end(run, model, call, work):
     settings = [*MODELS[model], "--budget", "smoke"]
     length, value = ("--epochs", "6") if "--epochs" in settings else ("--steps", "60")
     settings[settings.index(length) + 1] = value
-    code, said = call("train", model, *settings, "--out", f"{model}_whole")
+    settings = [command_name(model), *settings]
+    code, said = call("train", *settings, "--out", f"{model}_whole")
     assert code == 0, said
-    few = ("from genlab.lab import images; from genlab import cli; import sys;"
-           "images.DRAWN['shapes'] = (600, 100, 100); sys.exit(cli.main())")
+    few = ("from genlab.lab import images; from genlab.gan import dcgan; from genlab import cli; import sys;"
+           "images.DRAWN['shapes'] = (600, 100, 100); dcgan.N_LOOK = 200; sys.exit(cli.main())")
     middle = sorted((work / f"{model}_whole" / "samples").glob("step_*.png"))[8]
-    command = [sys.executable, "-c", few, "train", model, *settings, "--out", f"{model}_cut"]
+    command = [sys.executable, "-c", few, "train", *settings, "--out", f"{model}_cut"]
     process = subprocess.Popen(command, cwd=work, env=environment(work), stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True)
     assert wait_for(work / f"{model}_cut" / "samples" / middle.name, process)
