@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from processes import environment
 
 from genlab import cli
@@ -41,6 +42,15 @@ def genlab(work, few_images, monkeypatch, capsys):
         return code, said.out + said.err
 
     return call
+
+
+@pytest.fixture
+def one_thread():
+    "As in the processes that a test starts: another number of threads may add in another order."
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 LONGEST = ["test_browser", "test_training", "test_models", "test_flow_cli", "test_vq", "test_loop"]

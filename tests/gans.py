@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from genlab.gan.dcgan import DCGANConfig, DCGANRecipe
 from genlab.gan.stable_gan import RelGANConfig, RelGANRecipe, SNGANConfig, SNGANRecipe
@@ -45,3 +46,16 @@ def stepped(recipe, n: int) -> None:
                 network.zero_grad()
             loss(x, y)["loss"].backward()
             recipe.optimizers[name].step()
+
+
+def awake(network: nn.Module, seed: int = 0) -> nn.Module:
+    "The same with all weights moved, so that nothing is zero any more."
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for w in network.parameters():
+            w += 0.1 * torch.randn(w.shape, generator=g, dtype=w.dtype)
+    return network
+
+
+def gradients(loss: torch.Tensor, network: nn.Module) -> list[torch.Tensor]:
+    return torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True)

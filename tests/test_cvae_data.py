@@ -84,15 +84,6 @@ def draw(genlab, tmp_path):
     return draw
 
 
-@pytest.fixture
-def one_thread():
-    "As in the processes that a test starts: another number of threads may add in another order."
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def open_model(run: Path):
     return load_run(run, cli.find_recipe(cli.open_run(run).model))[1].eval()
 

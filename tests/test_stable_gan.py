@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from gans import make, splits, stepped
+from gans import awake, gradients, make, splits, stepped
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -48,19 +48,6 @@ CPU = SimpleNamespace(device=torch.device("cpu"), num_processes=1, process_index
 @pytest.fixture(scope="module")
 def shapes():
     return splits()
-
-
-def awake(network: nn.Module, seed: int = 0) -> nn.Module:
-    "The same with all weights moved, so that nothing is zero any more."
-    g = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for w in network.parameters():
-            w += 0.1 * torch.randn(w.shape, generator=g, dtype=w.dtype)
-    return network
-
-
-def gradients(loss: torch.Tensor, network: nn.Module) -> list[torch.Tensor]:
-    return torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True)
 
 
 # Penalties
