@@ -309,8 +309,9 @@ def test_a_killed_run_goes_on_to_the_same_end(run, model, call, work):
     settings = [command_name(model), *settings]
     code, said = call("train", *settings, "--out", f"{model}_whole")
     assert code == 0, said
-    few = ("from genlab.lab import images; from genlab.gan import dcgan; from genlab import cli; import sys;"
-           "images.DRAWN['shapes'] = (600, 100, 100); dcgan.N_LOOK = 200; sys.exit(cli.main())")
+    few = ("from genlab.lab import images, training; from genlab.gan import dcgan; from genlab import cli; import sys;"
+           "images.DRAWN['shapes'] = (600, 100, 100); dcgan.N_LOOK = 200;"
+           "training.fit.__kwdefaults__['save_every'] = 5; sys.exit(cli.main())")
     middle = sorted((work / f"{model}_whole" / "samples").glob("step_*.png"))[8]
     command = [sys.executable, "-c", few, "train", *settings, "--out", f"{model}_cut"]
     process = subprocess.Popen(command, cwd=work, env=environment(work), stdout=subprocess.DEVNULL,
@@ -319,6 +320,7 @@ def test_a_killed_run_goes_on_to_the_same_end(run, model, call, work):
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert not (work / f"{model}_cut" / "metrics.json").exists(), "it finished too early"
+    assert any((work / f"{model}_cut" / "state").glob("*.pt")), "it would begin anew"
     assert call("train", "--resume", f"{model}_cut")[0] == 0
     assert_same_weights(work / f"{model}_cut", work / f"{model}_whole")
     for name in (f"{model}_cut", f"{model}_whole"):
