@@ -235,7 +235,7 @@ def largest(weight: torch.Tensor) -> float:
 
 def test_spectra_stay_where_they_were_by_svd_also_in_files_and_copies(shapes, tmp_path):
     recipe = make("vitgan", shapes, normalised=True, conditional=True, lr=0.1, steps=20)
-    start = [largest(layer.weight) for layer in held(recipe.networks["discriminator"])]
+    start = [largest(layer.parametrizations.weight.original) for layer in held(recipe.networks["discriminator"])]
     _, progress = trained(recipe)
     d = progress.networks["discriminator"]
     grown = [abs(largest(layer.parametrizations.weight.original) / sigma - 1)
@@ -355,6 +355,7 @@ def test_truncation_of_a_generator_of_convolutions_limits_its_codes(run, draw):
 @pytest.mark.parametrize("args,said", [
     (["--token-pixels", "5"], "28x28 images can't be cut every 5 pixels"),
     (["--token-pixels", "5", "--generator", "cnn"], "28x28 images can't be cut every 5 pixels"),
+    (["--token-pixels", "5", "--discriminator", "cnn"], "28x28 images can't be cut every 5 pixels"),
     (["--token-pixels", "56"], "28x28 images can't be cut every 56 pixels"),
     (["--n-heads", "3"], "multiple of the 3 heads"),
     (["--n-heads", "3", "--generator", "cnn"], "multiple of the 3 heads"),
