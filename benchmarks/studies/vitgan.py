@@ -53,6 +53,7 @@ CHANGED = {
     } | HELD,
     "ViT-G, ViT-D": {
         "whole": {},
+        "with labels": dict(conditional=True),
         "PyTorch's start": dict(recipe="PyTorch's start"),
         "non-saturating": dict(loss="non-saturating"),
     } | HELD,
