@@ -1301,6 +1301,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'genlab/vitgan/vitgan.py'),
                                       'genlab.vitgan.vitgan.ViTGANRecipe.d_loss': ( '6_vitgan/vitgan.html#vitganrecipe.d_loss',
                                                                                     'genlab/vitgan/vitgan.py'),
+                                      'genlab.vitgan.vitgan.ViTGANRecipe.g_loss': ( '6_vitgan/vitgan.html#vitganrecipe.g_loss',
+                                                                                    'genlab/vitgan/vitgan.py'),
                                       'genlab.vitgan.vitgan.ViTGANRecipe.generator_class': ( '6_vitgan/vitgan.html#vitganrecipe.generator_class',
                                                                                              'genlab/vitgan/vitgan.py'),
                                       'genlab.vitgan.vitgan.ViTGANRecipe.new_discriminator': ( '6_vitgan/vitgan.html#vitganrecipe.new_discriminator',

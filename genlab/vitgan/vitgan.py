@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['SHIPPED', 'ViTGANRecipe', 'ViTGANConfig', 'ViTGANKnobs', 'load_vitgan', 'write_vitgan']
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #3795d14d
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #1d36f3ec
 from dataclasses import dataclass
 from typing import Literal
 
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegativeFloat, Positive, PositiveFloat, Probability
-from ..gan.dcgan import GANConfig, ImageGenerator
+from .. import NotNegativeFloat, Positive, PositiveFloat, Probability, UserError
+from ..gan.dcgan import GANConfig, ImageGenerator, g_nonsaturating_loss
 from genlab.gan.stable_gan import (
     GAN_LOSSES,
     CriticSettings,
@@ -28,7 +28,7 @@ from ..lab.training import with_settings_of
 from .discriminator import StyleDiscriminator, ViTDiscriminator, consistency
 from .generator import ViTGenerator
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #933224c9
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #89101d75
 class ViTGANRecipe(RelGANRecipe):
     "Trains a generator against a discriminator, each a transformer or made of convolutions."
 
@@ -38,9 +38,11 @@ class ViTGANRecipe(RelGANRecipe):
     warm_up = 100  # steps up to the learning rate
 
     def __init__(self, config, data: dict[str, ImageSet]):
+        if config.normalised and config.discriminator != "vit":
+            raise UserError("normalised holds a transformer's weights. Take discriminator vit, or leave it out.")
         self.losses = GAN_LOSSES[config.loss]
         # A logit of StyleGAN2's depends on its batch, and a held spectrum on how often D is called.
-        self.batch_wide = config.discriminator == "stylegan2" or (config.discriminator == "vit" and config.normalised)
+        self.batch_wide = config.discriminator == "stylegan2" or config.normalised
         super().__init__(config, data)
 
     def new_discriminator(self, n_labels: int) -> nn.Module:
@@ -58,7 +60,7 @@ class ViTGANRecipe(RelGANRecipe):
         "What the settings ask for; of convolutions, chapter 51's with its own sizes."
         return {"vit": ViTGenerator, "cnn": StableGenerator}[config.generator]
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #6c73170b
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #3fa23acc
 @patch
 def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) -> dict[str, Tensor]:
     "How badly D tells pairs apart, how steep it is, and how differently it judges an image and its other self."
@@ -80,6 +82,15 @@ def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) ->
 
 
 @patch
+def g_loss(self: ViTGANRecipe, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    "How far new fakes are behind real images; or, each by itself, how sure D is that they are fakes."
+    if self.config.loss == "relativistic":
+        return RelGANRecipe.g_loss(self, x, y)
+    c = self.condition(y)
+    return dict(loss=g_nonsaturating_loss(self.opinion(self.augmented(self.fakes(x, c)), c)))
+
+
+@patch
 def other_self(self: ViTGANRecipe, x: Tensor) -> Tensor:
     "Images as they are, if D is shown changed ones, else changed."
     return self.changed(x, 0.0 if self.config.augment else 1.0)
@@ -92,7 +103,7 @@ def schedule(self: ViTGANRecipe, name: str, t: float) -> None:
     for group in self.optimizers[name].param_groups:
         group["lr"] = self.config.lr * up * (1 - t)
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #bc666002
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #f512daef
 @with_settings_of(ViTGenerator, but=("n_labels", "attributes"))
 @dataclass
 class ViTGANConfig(PenaltyConfig, CriticSettings, GANConfig):
@@ -109,7 +120,7 @@ class ViTGANConfig(PenaltyConfig, CriticSettings, GANConfig):
     loss: Literal["relativistic", "non-saturating"] = "relativistic"
     "of pairs, or of each image by itself"
     normalised: bool = False
-    "hold the spectra of a transformer that judges where they were at the start"
+    "hold the largest singular values of a transformer that judges where they were at the start"
     consistency: NotNegativeFloat = 0.0
     "weight of balanced consistency: how differently D judges an image and its changed self"
 
