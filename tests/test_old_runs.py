@@ -116,6 +116,7 @@ SHIPPED = {
     "lab/classifiers/shapes": "4c41ca877ccfada8694f2bfdd59f82ea94a00c9a7e3800c5384cf76f5e6ab501",
     "vae/shipped/faces/model": "ee09e37b122204fa8300268f5e86031db1edbe90df900a7f238e8760e8b151b4",
     "vae/shipped/fashion_mnist/model": "5f36f5ed7d32bc288db95983a6c0f14d0a60a5d2580ff4249a5260689a842205",
+    "vitgan/shipped/emoji/model": "585b652072ba1fd53daee6cbb7daea26347f80f40649ba682829924dd7033513",
     "vitgan/shipped/fashion_mnist/model": "8999e333d0469442db7dda4ad1e5660abf57324351ddbf551183b5fad19f30f0",
     "vq/shipped/prior": "70c1f5118adea7255d24a29ba979da24ef9ee1f8a54d89536e79779df494a492",
     "vq/shipped/vqvae": "22f86d3f0b971f9807b15da4f12cf4afc33021efd8cf97550d9e9aa2296d0210",
