@@ -91,6 +91,8 @@ def test_what_cannot_ship_is_refused_in_a_sentence(place, tmp_path):
     (tmp_path / "other" / "config.yaml").write_text(config.replace("model: relgan", "model: dcgan"))
     with pytest.raises(UserError, match="is a run of 'dcgan'; expected one of relgan, sngan"):
         write_gan(tmp_path / "other", tmp_path / "kept")
+    with pytest.raises(UserError, match="is a run of 'relgan'; expected one of vitgan"):
+        write_vitgan(folder / "run", tmp_path / "kept")
     with pytest.raises(UserError, match="is not a run folder"):
         write_gan(tmp_path / "nowhere", tmp_path / "kept")
     assert not (tmp_path / "kept").exists()

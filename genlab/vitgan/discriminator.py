@@ -182,7 +182,8 @@ class StyleDiscriminator(nn.Module):
         super().__init__()
         halvings = len(widths) - 1
         if shape[1] % 2**halvings or shape[2] % 2**halvings:
-            raise UserError(f"{shape[1]}x{shape[2]} images can't be halved {halvings} times. Choose fewer critic widths.")
+            raise UserError(f"{shape[1]}x{shape[2]} images can't be halved {halvings} times. "
+                            "Choose fewer critic widths.")
         last, pixels = widths[-1], shape[1] * shape[2] // 4**halvings
         self.features = nn.Sequential(
             EqualConv2d(shape[0], widths[0], 1, gain=2**0.5), nn.LeakyReLU(0.2),

@@ -60,7 +60,7 @@ class ViTGANRecipe(RelGANRecipe):
         "What the settings ask for; of convolutions, chapter 51's with its own sizes."
         return {"vit": ViTGenerator, "cnn": StableGenerator}[config.generator]
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #3fa23acc
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #d4abccde
 @patch
 def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) -> dict[str, Tensor]:
     "How badly D tells pairs apart, how steep it is, and how differently it judges an image and its other self."
@@ -80,7 +80,7 @@ def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) ->
         loss = loss + self.config.consistency * parts["consistency"]
     return dict(loss=loss) | parts
 
-
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #eaba5ef9
 @patch
 def g_loss(self: ViTGANRecipe, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     "How far new fakes are behind real images; or, each by itself, how sure D is that they are fakes."
