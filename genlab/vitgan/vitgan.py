@@ -103,7 +103,7 @@ def schedule(self: ViTGANRecipe, name: str, t: float) -> None:
     for group in self.optimizers[name].param_groups:
         group["lr"] = self.config.lr * up * (1 - t)
 
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #f512daef
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #bae73679
 @with_settings_of(ViTGenerator, but=("n_labels", "attributes"))
 @dataclass
 class ViTGANConfig(PenaltyConfig, CriticSettings, GANConfig):
@@ -124,7 +124,7 @@ class ViTGANConfig(PenaltyConfig, CriticSettings, GANConfig):
     consistency: NotNegativeFloat = 0.0
     "weight of balanced consistency: how differently D judges an image and its changed self"
 
-
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #a21361fc
 @dataclass
 class ViTGANKnobs(LabelKnobs):
     "How samples are steered."
