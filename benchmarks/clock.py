@@ -66,10 +66,3 @@ def judge(test, images: torch.Tensor) -> dict[str, float]:  # an ImageSet; image
     "The numbers of samples against test images."
     found = evaluate_images(test, to_uint8(images))
     return {name: found[name]["value"] for name in ("fid", "kid", "precision", "recall", "coverage")}
-
-
-def at(curve: list[dict], seconds: float, name: str) -> float | None:
-    "A value at the look nearest to a time; None where a run was shorter."
-    if not curve or curve[-1]["seconds"] < 0.9 * seconds:
-        return None
-    return min(curve, key=lambda point: abs(point["seconds"] - seconds)).get(name)

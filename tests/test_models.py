@@ -226,7 +226,7 @@ def test_samples_are_steered_by_each_knob(run, model, call, tmp_path):
 @every_name
 def test_a_default_is_written_once(model):
     "Where a model's setting, a config's field and a knob have the same name, they have the same default."
-    recipe = cli.find_recipe(command_name(model))
+    recipe = cli.find_recipe(model)
     config = {f.name: f.default for f in dataclasses.fields(recipe.Config)}
     for name, p in inspect.signature(recipe.Model).parameters.items():
         if name in config and p.default is not p.empty and hasattr(recipe, "Model") and issubclass(recipe.Model, Model):
@@ -275,7 +275,7 @@ def test_wrong_settings_are_refused_in_a_sentence(run, model, call, work):
     "Each setting of config.yaml in turn: what can't be is refused by its type before anything else is done."
     right = yaml.safe_load((run / "config.yaml").read_text())
     (work / "wrong").mkdir(exist_ok=True)
-    fields = dataclasses.fields(cli.find_recipe(command_name(model)).Config)
+    fields = dataclasses.fields(cli.find_recipe(model).Config)
     defaults = {f.name: f.default for f in fields}
     refused = 0
     for name in defaults:

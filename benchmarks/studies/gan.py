@@ -7,17 +7,17 @@ Some four hours with one thread; arms may run side by side.
 """
 
 import torch
-from clock import at, judge, train_for
+from clock import judge, train_for
 
 from genlab.gan.dcgan import (
     DCGANConfig,
     DCGANRecipe,
     d_logistic_loss,
     g_minimax_loss,
-    g_nonsaturating_loss,
     nearest_training,
 )
 from genlab.gan.stable_gan import (
+    GAN_LOSSES,
     RelGANConfig,
     RelGANRecipe,
     SNGANConfig,
@@ -85,10 +85,8 @@ class StrongD(DCGANRecipe):
 class NotPaired(RelGANRecipe):
     "Each image is judged by itself; all else is as in the design."
 
-    losses = (d_logistic_loss, None)  # G's asks D about fakes alone: below
-
-    def g_loss(self, x, y):
-        return dict(loss=g_nonsaturating_loss(self.opinion(self.fakes(x, None), None)))
+    losses = GAN_LOSSES["non-saturating"]
+    paired = False
 
 
 class ForDOnly(RelGANRecipe):
@@ -157,6 +155,13 @@ def train_pair(arm: dict, data: dict, n: int) -> dict:
     codes = encode_all(vqvae, data)
     prior, _, _ = train_for(lambda steps: TokenPriorRecipe(TokenPriorConfig(), codes), seed, seconds=2 * third, looks=5)
     return numbers(generate(prior, vqvae, n, seed=seed), data, n)
+
+
+def at(curve: list[dict], seconds: float, name: str) -> float | None:
+    "A value at the look nearest to a time; None where a run was shorter."
+    if not curve or curve[-1]["seconds"] < 0.9 * seconds:
+        return None
+    return min(curve, key=lambda point: abs(point["seconds"] - seconds)).get(name)
 
 
 def load(arm: dict) -> dict:

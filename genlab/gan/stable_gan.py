@@ -152,16 +152,27 @@ class RelGANRecipe(CriticRecipe):
 
     losses = (relativistic_loss,                                 # D's, of logits of real and of generated images,
               lambda real, fake: relativistic_loss(fake, real))  # and G's
+    paired = True  # does G's loss look at real images?
 
 # %% ../../nbs/5_gan/51_stable_gan.ipynb #cc75fd83
 @patch
 def d_loss(self: RelGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) -> dict[str, Tensor]:
     "How badly D tells pairs apart, and if asked for, how steep it is at real and at generated images."
+    return self.compared(*self.both_judged(x, y, penalised), penalised)
+
+
+@patch
+def both_judged(self: RelGANRecipe, x: Tensor, y: Tensor, penalised: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    "Real images, generated ones, and what D says of each."
     c = self.condition(y)
     x = x.detach().requires_grad_(penalised)
     fake = self.fakes(x, c).detach().requires_grad_(penalised)
-    real_logits = self.opinion(self.augmented(x), c)
-    fake_logits = self.opinion(self.augmented(fake), c)
+    return x, fake, self.opinion(self.augmented(x), c), self.opinion(self.augmented(fake), c)
+
+
+@patch
+def compared(self: RelGANRecipe, x: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Tensor, penalised: bool):
+    "D's loss of both and its parts, a dict."
     loss = self.losses[0](real_logits, fake_logits)
     parts = dict(real=real_logits.mean(), fake=fake_logits.mean())
     if penalised:
@@ -169,13 +180,13 @@ def d_loss(self: RelGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) ->
         loss = loss + self.config.penalty_every * self.config.gamma / 2 * (parts["r1"] + parts["r2"])
     return dict(loss=loss) | parts
 
-
+# %% ../../nbs/5_gan/51_stable_gan.ipynb #081c9dbf
 @patch
 def g_loss(self: RelGANRecipe, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     "How far new fakes are behind real images with the same labels."
     c = self.condition(y)
     with torch.no_grad():
-        real_logits = self.opinion(self.augmented(x), c)
+        real_logits = self.opinion(self.augmented(x), c) if self.paired else None
     fake_logits = self.opinion(self.augmented(self.fakes(x, c)), c)
     return dict(loss=self.losses[1](real_logits, fake_logits))
 

@@ -13,14 +13,13 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .. import NotNegativeFloat, Positive, PositiveFloat, Probability, UserError
-from ..gan.dcgan import GANConfig, ImageGenerator, g_nonsaturating_loss
+from ..gan.dcgan import GANConfig, ImageGenerator
 from genlab.gan.stable_gan import (
     GAN_LOSSES,
     CriticSettings,
     PenaltyConfig,
     RelGANRecipe,
     StableGenerator,
-    gradient_penalty,
 )
 from ..lab.images import ImageSet
 from ..lab.pictures import LabelKnobs
@@ -41,6 +40,7 @@ class ViTGANRecipe(RelGANRecipe):
         if config.normalised and config.discriminator != "vit":
             raise UserError("normalised holds a transformer's weights. Take discriminator vit, or leave it out.")
         self.losses = GAN_LOSSES[config.loss]
+        self.paired = config.loss == "relativistic"
         # A logit of StyleGAN2's depends on its batch, and a held spectrum on how often D is called.
         self.batch_wide = config.discriminator == "stylegan2" or config.normalised
         super().__init__(config, data)
@@ -55,41 +55,26 @@ class ViTGANRecipe(RelGANRecipe):
             return StyleDiscriminator(self.data.shape, c.critic_widths, n_labels)
         return super().new_discriminator(n_labels)
 
-    @classmethod
-    def generator_class(cls, config) -> type[ImageGenerator]:
-        "What the settings ask for; of convolutions, chapter 51's with its own sizes."
-        return {"vit": ViTGenerator, "cnn": StableGenerator}[config.generator]
+# %% ../../nbs/6_vitgan/62_vitgan.ipynb #a7083d0f
+@patch(cls_method=True)
+def generator_class(cls: ViTGANRecipe, config) -> type[ImageGenerator]:
+    "What the settings ask for; of convolutions, chapter 51's with its own sizes."
+    return {"vit": ViTGenerator, "cnn": StableGenerator}[config.generator]
 
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #d4abccde
 @patch
 def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) -> dict[str, Tensor]:
     "How badly D tells pairs apart, how steep it is, and how differently it judges an image and its other self."
-    c = self.condition(y)
-    x = x.detach().requires_grad_(penalised)
-    fake = self.fakes(x, c).detach().requires_grad_(penalised)
-    real_logits = self.opinion(self.augmented(x), c)
-    fake_logits = self.opinion(self.augmented(fake), c)
-    loss = self.losses[0](real_logits, fake_logits)
-    parts = dict(real=real_logits.mean(), fake=fake_logits.mean())
-    if penalised:
-        parts |= dict(r1=gradient_penalty(real_logits, x), r2=gradient_penalty(fake_logits, fake))
-        loss = loss + self.config.penalty_every * self.config.gamma / 2 * (parts["r1"] + parts["r2"])
+    real, fake, real_logits, fake_logits = self.both_judged(x, y, penalised)
+    parts = self.compared(real, fake, real_logits, fake_logits, penalised)  # chapter 51's, with the penalties
     if self.config.consistency:
-        parts |= dict(consistency=consistency(real_logits, self.opinion(self.other_self(x), c))
-                      + consistency(fake_logits, self.opinion(self.other_self(fake), c)))
-        loss = loss + self.config.consistency * parts["consistency"]
-    return dict(loss=loss) | parts
+        c = self.condition(y)
+        apart = (consistency(real_logits, self.opinion(self.other_self(real), c))
+                 + consistency(fake_logits, self.opinion(self.other_self(fake), c)))
+        parts |= dict(loss=parts["loss"] + self.config.consistency * apart, consistency=apart)
+    return parts
 
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #eaba5ef9
-@patch
-def g_loss(self: ViTGANRecipe, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    "How far new fakes are behind real images; or, each by itself, how sure D is that they are fakes."
-    if self.config.loss == "relativistic":
-        return RelGANRecipe.g_loss(self, x, y)
-    c = self.condition(y)
-    return dict(loss=g_nonsaturating_loss(self.opinion(self.augmented(self.fakes(x, c)), c)))
-
-
 @patch
 def other_self(self: ViTGANRecipe, x: Tensor) -> Tensor:
     "Images as they are, if D is shown changed ones, else changed."
