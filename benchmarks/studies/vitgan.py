@@ -1,0 +1,198 @@
+"""ViTGANs on Fashion-MNIST at equal time, and what their parts are worth (chapter 62_vitgan).
+
+Time is CPU time of one thread, without that of the looks on the way. Three seeds of a transformer on either side and on
+both for 540 seconds, beside two of convolutions on both sides under the same recipe and of chapter 50's DCGAN; then,
+for 240 seconds and two seeds each, the generator's parts left out or exchanged against a critic of convolutions, the
+discriminator's beside a generator of convolutions, and changes to the pair. Rates are 2e-3 for both networks where
+convolutions judge, else 1e-3; the DCGAN's stays as it is in its chapter, others fall.
+Some five hours with one thread; arms may run side by side.
+"""
+
+import copy
+import math
+from functools import partial
+from unittest.mock import patch
+
+import torch
+from clock import judge, train_for
+from torch import nn
+
+from genlab.gan import dcgan
+from genlab.gan.dcgan import DCGANConfig, DCGANRecipe
+from genlab.lab.images import load_images
+from genlab.lab.layers import TransformerBlock
+from genlab.lab.pictures import draw_images
+from genlab.vitgan.discriminator import ViTDiscriminator
+from genlab.vitgan.generator import ViTGenerator, pixel_norm
+from genlab.vitgan.vitgan import ViTGANConfig, ViTGANRecipe
+
+LONG, SHORT = 540, 240
+WITH_CNN_D = dict(discriminator="cnn", lr=2e-3)
+WITH_CNN_G = dict(generator="cnn")
+DESIGNS = {
+    "ViT-G, CNN-D": WITH_CNN_D,
+    "CNN-G, ViT-D": WITH_CNN_G,
+    "ViT-G, ViT-D": {},
+}
+NORM = {"improved spectral norm": dict(normalised=True), "no penalty": dict(gamma=0.0)}
+CHANGED = {
+    "ViT-G, CNN-D": {
+        "whole": {},
+        "style added to the tokens": dict(recipe="added"),
+        "no mapping": dict(recipe="no mapping"),
+        "places not learned": dict(recipe="fixed places"),
+        "head linear": dict(head="linear"),
+        "head siren": dict(head="siren"),
+        "head cips": dict(head="cips"),
+        "StyleGAN2's discriminator": dict(discriminator="stylegan2"),
+        "constant rates": dict(recipe="constant rates"),
+    },
+    "CNN-G, ViT-D": {
+        "whole": {},
+        "products, queries and keys untied": dict(recipe="products"),
+        "no overlap": dict(recipe="no overlap"),
+        "DiffAugment": dict(augment=0.8),
+        "consistency": dict(consistency=10.0),
+        **NORM,
+    },
+    "ViT-G, ViT-D": {
+        "whole": {},
+        "with labels": dict(conditional=True),
+        "PyTorch's start of D": dict(recipe="PyTorch's start"),
+        "non-saturating": dict(loss="non-saturating"),
+        **NORM,
+        "the paper's regularisers": dict(loss="non-saturating", normalised=True, gamma=0.0, augment=0.8,
+                                         consistency=10.0),
+    },
+}
+ARMS = [
+    *(dict(dict(arm=name, recipe="vitgan", seconds=LONG, seed=seed), **settings)
+      for seed in range(3) for name, settings in DESIGNS.items()),
+    *(dict(dict(arm=name, recipe=recipe, seconds=LONG, seed=seed), **settings) for seed in range(2)
+      for name, recipe, settings in (("CNN-G, CNN-D", "vitgan", WITH_CNN_G | WITH_CNN_D), ("dcgan", "dcgan", {}))),
+    *(dict(arm=f"{design}: {name}", seconds=SHORT, seed=seed, **dict(recipe="vitgan") | DESIGNS[design] | changed)
+      for seed in range(2) for design, changes in CHANGED.items() for name, changed in changes.items()),
+]
+TRIED = ("added", "no mapping", "fixed places", "constant rates", "products", "no overlap", "PyTorch's start", "dcgan")
+SMOKE = [dict(arm, seconds=1, images=1_000, judged=100)
+         for arm in ARMS if arm["seed"] == 0 and (arm["recipe"] in TRIED or arm["arm"] in DESIGNS)]
+
+
+class Deaf(nn.LayerNorm):
+    "A LayerNorm in the place of one that is told a style."
+
+    def forward(self, h, w):
+        return super().forward(h)
+
+
+class AddedStyle(ViTGenerator):
+    "The style is added to the tokens once, before all blocks, and no norm is told it."
+
+    def __init__(self, shape, width=96, **settings):
+        super().__init__(shape, width=width, **settings)
+        self.added = nn.Linear(width, width)
+        for block in self.blocks:
+            block.norm1, block.norm2 = Deaf(width), Deaf(width)
+        self.norm = Deaf(width)
+
+    def tokens(self, w):
+        h = self.places + self.added(w)[:, None]
+        for block in self.blocks:
+            h = block(h, w)
+        return self.norm(h, w)
+
+
+class Embedded(nn.Module):
+    "The code itself as the style, in a fixed basis of so many numbers."
+
+    def __init__(self, latent_dim, width):
+        super().__init__()
+        basis = torch.linalg.qr(torch.randn(width, latent_dim))[0]  # (width, latent_dim)
+        self.register_buffer("basis", basis * math.sqrt(width / latent_dim))
+
+    def forward(self, z, c=None):
+        return pixel_norm(z) @ self.basis.T
+
+
+class NoMapping(ViTGenerator):
+    def __init__(self, shape, latent_dim=64, width=96, **settings):
+        super().__init__(shape, latent_dim=latent_dim, width=width, **settings)
+        self.mapping = Embedded(latent_dim, width)
+
+
+class FixedPlaces(ViTGenerator):
+    "The tokens' places are random, and stay."
+
+    def __init__(self, shape, **settings):
+        super().__init__(shape, **settings)
+        places = self.places.detach()
+        del self.places
+        self.register_buffer("places", places)
+
+
+def with_generator(model: type) -> type[ViTGANRecipe]:
+    return type(model.__name__, (ViTGANRecipe,), dict(generator_class=classmethod(lambda cls, config: model)))
+
+
+def with_discriminator(**changed) -> type[ViTGANRecipe]:
+    "With another setting of the discriminator, which the command line doesn't offer."
+    def new_discriminator(self, n_labels):
+        c = self.config
+        return ViTDiscriminator(self.data.shape, **dict(width=c.width, depth=c.depth, n_heads=c.n_heads) | changed)
+
+    return type("Changed", (ViTGANRecipe,), dict(new_discriminator=new_discriminator))
+
+
+class PyTorchsStart(ViTGANRecipe):
+    "The blocks' linear layers begin as PyTorch has them."
+
+    def new_discriminator(self, n_labels):
+        d = super().new_discriminator(n_labels)
+        for layer in d.blocks.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
+        return d
+
+
+class ConstantRates(ViTGANRecipe):
+    "Rates rise, and stay."
+
+    def schedule(self, name, t):
+        for group in self.optimizers[name].param_groups:
+            group["lr"] = self.config.lr * min(1.0, (t * self.config.steps + 1) / self.warm_up)
+
+
+RECIPES = {
+    "vitgan": (ViTGANRecipe, ViTGANConfig), "dcgan": (DCGANRecipe, DCGANConfig),
+    "added": (with_generator(AddedStyle), ViTGANConfig), "no mapping": (with_generator(NoMapping), ViTGANConfig),
+    "fixed places": (with_generator(FixedPlaces), ViTGANConfig), "constant rates": (ConstantRates, ViTGANConfig),
+    "products": (with_discriminator(block=partial(TransformerBlock, twice_differentiable=True)), ViTGANConfig),
+    "no overlap": (with_discriminator(overlap=0), ViTGANConfig), "PyTorch's start": (PyTorchsStart, ViTGANConfig),
+}
+
+
+def run(arm: dict) -> dict:
+    torch.set_num_threads(1)
+    splits = ("train", "validation", "test")
+    data = {split: load_images("fashion_mnist", split, n=arm.get("images")) for split in splits}
+    recipe_class, config_class = RECIPES[arm["recipe"]]
+    settings = {name: value for name, value in arm.items() if hasattr(config_class, name)}
+    recipes = []
+
+    def make(steps):
+        recipes[:] = [recipe_class(config_class(steps=steps, **settings), data)]
+        return recipes[0]
+
+    def numbers(model):
+        "Of samples of a generator as it is, in a copy: BatchNorm's averages stay."
+        images = draw_images(copy.deepcopy(model).eval(), arm.get("judged", 5_000), arm["seed"])
+        return judge(data["test"], images)
+
+    with patch.object(dcgan, "N_LOOK", arm.get("judged", dcgan.N_LOOK)):  # samples of a look
+        _, progress, about = train_for(make, arm["seed"], seconds=arm["seconds"], looks=max(2, arm["seconds"] // 30))
+    networks, last = recipes[0].networks, about["curve"][-1]
+    return numbers(progress.average.module) | dict(
+        fid_raw=numbers(recipes[0].model)["fid"],  # of the weights of the moment, not their average
+        steps=about["steps"], took=about["took"],
+        **{f"{name}_parameters": sum(w.numel() for w in net.parameters()) for name, net in networks.items()},
+        **{name: last[name] for name in ("seen", "held_out", "fake")}, curve=about["curve"])
