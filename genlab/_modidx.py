@@ -1309,8 +1309,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'genlab/vitgan/vitgan.py'),
                                       'genlab.vitgan.vitgan.ViTGANRecipe.new_discriminator': ( '6_vitgan/vitgan.html#vitganrecipe.new_discriminator',
                                                                                                'genlab/vitgan/vitgan.py'),
-                                      'genlab.vitgan.vitgan.ViTGANRecipe.other_self': ( '6_vitgan/vitgan.html#vitganrecipe.other_self',
-                                                                                        'genlab/vitgan/vitgan.py'),
                                       'genlab.vitgan.vitgan.ViTGANRecipe.schedule': ( '6_vitgan/vitgan.html#vitganrecipe.schedule',
                                                                                       'genlab/vitgan/vitgan.py'),
                                       'genlab.vitgan.vitgan.load_vitgan': ('6_vitgan/vitgan.html#load_vitgan', 'genlab/vitgan/vitgan.py'),

@@ -56,15 +56,12 @@ def test_the_whole_loss_of_both_networks(loss, augment, shapes, monkeypatch):
     def shown(images):
         return 1.4 * images + 0.1 if augment else images
 
-    def other(images):
-        return images if augment else 2 * images + 0.1
-
     said, steep, apart = [], 0, 0
     for images in (x, fake):
         slope = torch.autograd.functional.jacobian(lambda images: d(shown(images), c), images, create_graph=True)
         steep = steep + slope.square().sum() / 6                                     # of (B, B, C, H, W)
         said.append(d(shown(images), c))
-        apart = apart + (said[-1] - d(other(images), c)).square().sum() / 6
+        apart = apart + (said[-1] - d(2 * images + 0.1, c)).square().sum() / 6
     real, fake = said
     told = (real - fake).sigmoid().log() if loss == "relativistic" else real.sigmoid().log() + (-fake).sigmoid().log()
     fooled = (fake - real if loss == "relativistic" else fake).sigmoid().log()
@@ -91,18 +88,20 @@ def test_the_whole_loss_of_both_networks(loss, augment, shapes, monkeypatch):
 
 @pytest.mark.parametrize("augment", [0.0, 0.5])
 def test_an_image_is_compared_with_its_changed_self(augment, shapes):
-    "By D that is shown changed ones: with its plain self. Without the term D isn't asked."
+    "And never with itself, where D is shown changed ones now and then. Without the term D isn't asked."
     recipe, without = (make("vitgan", shapes, augment=augment, consistency=weight) for weight in (1.0, 0.0))
     seen = []
     for r in (recipe, without):
         r.networks["discriminator"].register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
     x, y = shapes["train"][torch.arange(64)]
     recipe.d_loss(x, y)
-    plain, changed = (seen[2:], seen[:2]) if augment else (seen[:2], seen[2:])
-    assert torch.equal(plain[0], x) and not torch.equal(plain[1], x)
-    for images, others in zip(plain, changed, strict=True):
-        share = (images != others).flatten(1).any(dim=1).float().mean()
-        assert 0.25 < share < 0.75 if augment else share == 1
+    shown, changed = seen[:2], seen[2:]
+    assert augment or torch.equal(shown[0], x)
+    for images, others in zip(shown, changed, strict=True):
+        assert (images != others).flatten(1).any(dim=1).all()
+    assert (changed[0] != x).flatten(1).any(dim=1).all()
+    share = (shown[0] == x).flatten(1).all(dim=1).float().mean()
+    assert share == 1 if not augment else 0.25 < share < 0.75
     seen.clear()
     without.d_loss(x, y)
     assert len(seen) == 2
@@ -124,14 +123,15 @@ def test_every_parameter_learns(generator, discriminator, conditional, loss, sha
 
 # Steps
 
-def test_the_learning_rate_rises_over_100_steps_and_falls_on_a_straight_line(shapes):
-    recipe = make("vitgan", shapes, lr=0.02, steps=400)
+@pytest.mark.parametrize("n,up", [(1_200, 100), (60, 6)])
+def test_the_learning_rate_rises_over_100_steps_and_falls_on_a_straight_line(n, up, shapes):
+    recipe = make("vitgan", shapes, lr=0.02, steps=n)
     for name, optimizer in recipe.optimizers.items():
         rates = []
-        for k in range(400):
-            recipe.schedule(name, k / 400)
+        for k in range(n):
+            recipe.schedule(name, k / n)
             rates += [group["lr"] for group in optimizer.param_groups]
-        assert rates == pytest.approx([0.02 * min(k + 1, 100) / 100 * (400 - k) / 400 for k in range(400)])
+        assert rates == pytest.approx([0.02 * min(k + 1, up) / up * (n - k) / n for k in range(n)])
 
 
 def trained(recipe, **kwargs):
@@ -140,14 +140,20 @@ def trained(recipe, **kwargs):
     return fit(recipe, recipe.data, steps=recipe.config.steps, batch_size=16, pictures=1, device="cpu", **kwargs)
 
 
-def test_the_first_step_is_a_hundredth(shapes):
-    "Adam's first step is as long as its rate, for every weight."
-    recipe = make("vitgan", shapes, lr=0.1, steps=1)
-    before = copy.deepcopy(recipe.networks)
+@pytest.mark.parametrize("warm_up,share", [(1, 1.0), (100, 0.5)])
+def test_the_rate_is_set_before_the_first_step(warm_up, share, shapes):
+    "Adam's first step is as long as its rate, for every weight; 20 steps have a warm-up of two."
+    recipe = make("vitgan", shapes, lr=0.1, steps=20)
+    recipe.warm_up = warm_up
+    before, first = copy.deepcopy(recipe.networks), {}
+    for name, optimizer in recipe.optimizers.items():
+        optimizer.register_step_post_hook(lambda *args, name=name: first.setdefault(
+            name, copy.deepcopy(recipe.networks[name])))
     trained(recipe)
-    for name, network in recipe.networks.items():
+    for name, network in first.items():
         moved = [(a - b).abs().max() for a, b in zip(network.parameters(), before[name].parameters(), strict=True)]
-        assert max(moved).item() == pytest.approx(0.001, rel=1e-3)
+        assert max(moved).item() == pytest.approx(0.1 * share, rel=1e-3)
+    assert len(first) == 2
 
 
 def test_the_average_is_its_formula_and_is_what_draws(shapes):

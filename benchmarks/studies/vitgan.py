@@ -1,10 +1,11 @@
 """ViTGANs on Fashion-MNIST at equal time, and what their parts are worth (chapter 62_vitgan).
 
-Time is CPU time of one thread, without that of the looks on the way. Three seeds of a transformer on either side and on
-both for 540 seconds, beside two of convolutions on both sides under the same recipe and of chapter 50's DCGAN; then,
-for 240 seconds and two seeds each, the generator's parts left out or exchanged against a critic of convolutions, the
-discriminator's beside a generator of convolutions, and changes to the pair. Rates are 2e-3 for both networks where
-convolutions judge, else 1e-3; the DCGAN's stays as it is in its chapter, others fall.
+Time is that of one thread: an arm has as many steps as fit into its seconds at MS, what a step of each took on one
+machine, one after the other and alone (`python -m studies.vitgan` in benchmarks/ measures that anew). Three seeds of a
+transformer on either side and on both for 540 seconds, beside two of convolutions on both sides under the same recipe
+and of chapter 50's DCGAN; then, for 240 seconds and two seeds each, the generator's parts left out or exchanged against
+a critic of convolutions, the discriminator's beside a generator of convolutions, and changes to the pair. Rates are
+2e-3 for both networks where convolutions judge, else 1e-3; the DCGAN's stays as it is in its chapter, others fall.
 Some five hours with one thread; arms may run side by side.
 """
 
@@ -14,7 +15,7 @@ from functools import partial
 from unittest.mock import patch
 
 import torch
-from clock import judge, train_for
+from clock import judge, seconds_a_step, train_for
 from torch import nn
 
 from genlab.gan import dcgan
@@ -44,8 +45,6 @@ CHANGED = {
         "head linear": dict(head="linear"),
         "head siren": dict(head="siren"),
         "head cips": dict(head="cips"),
-        "StyleGAN2's discriminator": dict(discriminator="stylegan2"),
-        "constant rates": dict(recipe="constant rates"),
     },
     "CNN-G, ViT-D": {
         "whole": {},
@@ -57,6 +56,7 @@ CHANGED = {
     },
     "ViT-G, ViT-D": {
         "whole": {},
+        "rates fall in the second half": dict(recipe="second half"),
         "with labels": dict(conditional=True),
         "PyTorch's start of D": dict(recipe="PyTorch's start"),
         "non-saturating": dict(loss="non-saturating"),
@@ -65,7 +65,43 @@ CHANGED = {
                                          consistency=10.0),
     },
 }
-ARMS = [
+MS = {  # milliseconds of a step, the lower of two measurements; what costs nothing has the whole's
+    "ViT-G, CNN-D": 126,
+    "CNN-G, ViT-D": 257,
+    "ViT-G, ViT-D": 316,
+    "CNN-G, CNN-D": 66,
+    "dcgan": 51,
+    "ViT-G, CNN-D: whole": 126,
+    "ViT-G, CNN-D: style added to the tokens": 120,
+    "ViT-G, CNN-D: no mapping": 126,
+    "ViT-G, CNN-D: places not learned": 126,
+    "ViT-G, CNN-D: head linear": 120,
+    "ViT-G, CNN-D: head siren": 156,
+    "ViT-G, CNN-D: head cips": 179,
+    "CNN-G, ViT-D: whole": 257,
+    "CNN-G, ViT-D: products, queries and keys untied": 262,
+    "CNN-G, ViT-D: no overlap": 251,
+    "CNN-G, ViT-D: DiffAugment": 260,
+    "CNN-G, ViT-D: consistency": 378,
+    "CNN-G, ViT-D: improved spectral norm": 273,
+    "CNN-G, ViT-D: no penalty": 215,
+    "ViT-G, ViT-D: whole": 316,
+    "ViT-G, ViT-D: rates fall in the second half": 316,
+    "ViT-G, ViT-D: with labels": 330,
+    "ViT-G, ViT-D: PyTorch's start of D": 316,
+    "ViT-G, ViT-D: non-saturating": 308,
+    "ViT-G, ViT-D: improved spectral norm": 336,
+    "ViT-G, ViT-D: no penalty": 283,
+    "ViT-G, ViT-D: the paper's regularisers": 386,
+}
+
+
+def timed(arm: dict) -> dict:
+    "With as many steps as fit into its seconds."
+    return dict(arm, steps=round(1_000 * arm["seconds"] / MS[arm["arm"]]))
+
+
+UNTIMED = [
     *(dict(dict(arm=name, recipe="vitgan", seconds=LONG, seed=seed), **settings)
       for seed in range(3) for name, settings in DESIGNS.items()),
     *(dict(dict(arm=name, recipe=recipe, seconds=LONG, seed=seed), **settings) for seed in range(2)
@@ -73,8 +109,9 @@ ARMS = [
     *(dict(arm=f"{design}: {name}", seconds=SHORT, seed=seed, **dict(recipe="vitgan") | DESIGNS[design] | changed)
       for seed in range(2) for design, changes in CHANGED.items() for name, changed in changes.items()),
 ]
-TRIED = ("added", "no mapping", "fixed places", "constant rates", "products", "no overlap", "PyTorch's start", "dcgan")
-SMOKE = [dict(arm, seconds=1, images=1_000, judged=100)
+ARMS = [timed(arm) for arm in UNTIMED if arm["arm"] in MS]  # the others have to be measured first
+TRIED = ("added", "no mapping", "fixed places", "second half", "products", "no overlap", "PyTorch's start", "dcgan")
+SMOKE = [dict(arm, steps=4, images=1_000, judged=100)
          for arm in ARMS if arm["seed"] == 0 and (arm["recipe"] in TRIED or arm["arm"] in DESIGNS)]
 
 
@@ -154,33 +191,40 @@ class PyTorchsStart(ViTGANRecipe):
         return d
 
 
-class ConstantRates(ViTGANRecipe):
-    "Rates rise, and stay."
+class SecondHalf(ViTGANRecipe):
+    "Rates rise, stay until the middle of the training, and fall from there on a straight line to 0."
 
     def schedule(self, name, t):
+        steps = self.config.steps
+        up = min(1.0, (t * steps + 1) / min(self.warm_up, 0.1 * steps))
         for group in self.optimizers[name].param_groups:
-            group["lr"] = self.config.lr * min(1.0, (t * self.config.steps + 1) / self.warm_up)
+            group["lr"] = self.config.lr * min(up, 2 * (1 - t))
 
 
 RECIPES = {
     "vitgan": (ViTGANRecipe, ViTGANConfig), "dcgan": (DCGANRecipe, DCGANConfig),
     "added": (with_generator(AddedStyle), ViTGANConfig), "no mapping": (with_generator(NoMapping), ViTGANConfig),
-    "fixed places": (with_generator(FixedPlaces), ViTGANConfig), "constant rates": (ConstantRates, ViTGANConfig),
+    "fixed places": (with_generator(FixedPlaces), ViTGANConfig), "second half": (SecondHalf, ViTGANConfig),
     "products": (with_discriminator(block=partial(TransformerBlock, twice_differentiable=True)), ViTGANConfig),
     "no overlap": (with_discriminator(overlap=0), ViTGANConfig), "PyTorch's start": (PyTorchsStart, ViTGANConfig),
 }
 
 
-def run(arm: dict) -> dict:
+def maker(arm: dict) -> tuple:  # from a number of steps to a recipe; the images
     torch.set_num_threads(1)
     splits = ("train", "validation", "test")
     data = {split: load_images("fashion_mnist", split, n=arm.get("images")) for split in splits}
     recipe_class, config_class = RECIPES[arm["recipe"]]
-    settings = {name: value for name, value in arm.items() if hasattr(config_class, name)}
+    settings = {name: value for name, value in arm.items() if hasattr(config_class, name) and name != "steps"}
+    return lambda steps: recipe_class(config_class(steps=steps, **settings), data), data
+
+
+def run(arm: dict) -> dict:
+    make_recipe, data = maker(arm)
     recipes = []
 
     def make(steps):
-        recipes[:] = [recipe_class(config_class(steps=steps, **settings), data)]
+        recipes[:] = [make_recipe(steps)]
         return recipes[0]
 
     def numbers(model):
@@ -189,10 +233,17 @@ def run(arm: dict) -> dict:
         return judge(data["test"], images)
 
     with patch.object(dcgan, "N_LOOK", arm.get("judged", dcgan.N_LOOK)):  # samples of a look
-        _, progress, about = train_for(make, arm["seed"], seconds=arm["seconds"], looks=max(2, arm["seconds"] // 30))
+        looks = max(2, arm["seconds"] // 30)
+        _, progress, about = train_for(make, arm["seed"], steps=arm["steps"], looks=looks)
     networks, last = recipes[0].networks, about["curve"][-1]
     return numbers(progress.average.module) | dict(
         fid_raw=numbers(recipes[0].model)["fid"],  # of the weights of the moment, not their average
         steps=about["steps"], took=about["took"],
         **{f"{name}_parameters": sum(w.numel() for w in net.parameters()) for name, net in networks.items()},
         **{name: last[name] for name in ("seen", "held_out", "fake")}, curve=about["curve"])
+
+
+if __name__ == "__main__":
+    for arm in UNTIMED:
+        if arm["seed"] == 0:
+            print(f'    "{arm["arm"]}": {1_000 * seconds_a_step(maker(arm)[0], 0, 24):.0f},', flush=True)

@@ -422,6 +422,8 @@ def write_shipped(
     if name not in recipes:
         raise UserError(f"{run} is a run of {name!r}; expected one of {', '.join(recipes)}.")
     settings, model = load_run(run, recipes[name])
+    if not isinstance(model, recipes[name].Model):
+        raise UserError(f"{run} made a {type(model).__name__}; what ships is a {recipes[name].Model.__name__}.")
     recipe = recipes[name](settings.config, settings.source.load())
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)

@@ -177,9 +177,9 @@ class ViTGenerator(ImageGenerator):
         n_labels: int = 0,             # classes or attributes that it is told; 0: none
         attributes: bool = False,      # several labels per image, each true or false
         latent_dim: Positive = 64,     # size of the latent space
-        token_pixels: Positive = 4,    # pixels (in each direction) that a token of the generator draws
+        token_pixels: Positive = 4,    # pixels (in each direction) of a token
         width: Size = 96,              # numbers of a token, and of a style
-        depth: Positive = 3,           # transformer blocks of the generator
+        depth: Positive = 3,           # transformer blocks
         n_heads: Positive = 4,         # heads of their attention
         mapping: Positive = 2,         # layers from code to style
         head: Literal["conv", "linear", "siren", "cips"] = "conv",  # what makes pixels of a token
@@ -188,7 +188,8 @@ class ViTGenerator(ImageGenerator):
         self.remember(shape, latent_dim, n_labels, attributes)
         rows, columns = (side // token_pixels for side in shape[1:])
         if (rows * token_pixels, columns * token_pixels) != tuple(shape[1:]):
-            raise UserError(f"{shape[1]}x{shape[2]} images can't be cut every {token_pixels} pixels. Choose a divisor.")
+            raise UserError(f"{shape[1]}x{shape[2]} images can't be cut every {token_pixels} pixels. "
+                            "Choose token pixels that divide both sides.")
         self.mapping = Mapping(latent_dim, width, mapping, n_labels)
         self.places = nn.Parameter(torch.randn(rows * columns, width))
         self.blocks = nn.ModuleList(StyledBlock(width, n_heads, width) for _ in range(depth))

@@ -34,7 +34,7 @@ class ViTGANRecipe(RelGANRecipe):
     Model = ViTGenerator
     budgets = dict(smoke=dict(steps=60), laptop=dict(), gpu=dict(steps=40_000, width=192, depth=4, n_heads=6,
                                                                  batch_size=64, critic_widths=(64, 128, 256), lr=5e-4))
-    warm_up = 100  # steps up to the learning rate
+    warm_up = 100  # steps up to the learning rate, or a tenth of all where these are fewer
 
     def __init__(self, config, data: dict[str, ImageSet]):
         if config.normalised and config.discriminator != "vit":
@@ -64,27 +64,22 @@ def generator_class(cls: ViTGANRecipe, config) -> type[ImageGenerator]:
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #d4abccde
 @patch
 def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) -> dict[str, Tensor]:
-    "How badly D tells pairs apart, how steep it is, and how differently it judges an image and its other self."
+    "How badly D tells pairs apart, how steep it is, and how differently it judges an image and its changed self."
     real, fake, real_logits, fake_logits = self.both_judged(x, y, penalised)
     parts = self.compared(real, fake, real_logits, fake_logits, penalised)  # chapter 51's, with the penalties
     if self.config.consistency:
         c = self.condition(y)
-        apart = (consistency(real_logits, self.opinion(self.other_self(real), c))
-                 + consistency(fake_logits, self.opinion(self.other_self(fake), c)))
+        apart = sum(consistency(logits, self.opinion(self.changed(images, 1.0), c))
+                    for images, logits in ((real, real_logits), (fake, fake_logits)))
         parts |= dict(loss=parts["loss"] + self.config.consistency * apart, consistency=apart)
     return parts
-
-# %% ../../nbs/6_vitgan/62_vitgan.ipynb #eaba5ef9
-@patch
-def other_self(self: ViTGANRecipe, x: Tensor) -> Tensor:
-    "Images as they are, if D is shown changed ones, else changed."
-    return self.changed(x, 0.0 if self.config.augment else 1.0)
 
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #5b2c25e3
 @patch
 def schedule(self: ViTGANRecipe, name: str, t: float) -> None:
     "Some steps that lead up to the learning rate, and a straight line from there to 0."
-    up = min(1.0, (t * self.config.steps + 1) / self.warm_up)
+    steps = self.config.steps
+    up = min(1.0, (t * steps + 1) / min(self.warm_up, 0.1 * steps))
     for group in self.optimizers[name].param_groups:
         group["lr"] = self.config.lr * up * (1 - t)
 
@@ -95,11 +90,12 @@ class ViTGANConfig(PenaltyConfig, CriticSettings, GANConfig):
     "A GAN of two transformers, or of one beside convolutions (chapter 62_vitgan)."
 
     generator: Literal["vit", "cnn"] = "vit"
-    "a transformer, or chapter 51's generator of convolutions with its own sizes"
+    "a transformer, or chapter 51's generator of convolutions, with its own sizes and head"
     discriminator: Literal["vit", "cnn", "stylegan2"] = "vit"
-    "a transformer of the generator's sizes, chapter 51's critic, or StyleGAN2's discriminator"
+    """a transformer of the generator's sizes; chapter 51's critic; or StyleGAN2's discriminator, that has the first of
+    the critic widths before any halving"""
     lr: PositiveFloat = 1e-3
-    "learning rate of Adam, the same for both networks"
+    "highest learning rate of Adam, the same for both networks: it rises to it, and falls to 0"
     steps: Positive = 2_000
     "steps of training, each one update of D and one of G"
     loss: Literal["relativistic", "non-saturating"] = "relativistic"
