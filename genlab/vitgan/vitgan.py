@@ -77,11 +77,11 @@ def d_loss(self: ViTGANRecipe, x: Tensor, y: Tensor, penalised: bool = False) ->
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #5b2c25e3
 @patch
 def schedule(self: ViTGANRecipe, name: str, t: float) -> None:
-    "Some steps that lead up to the learning rate, and a straight line from there to 0."
+    "Some steps that lead up to the learning rate, and in the second half of the training a straight line to 0."
     steps = self.config.steps
     up = min(1.0, (t * steps + 1) / min(self.warm_up, 0.1 * steps))
     for group in self.optimizers[name].param_groups:
-        group["lr"] = self.config.lr * up * (1 - t)
+        group["lr"] = self.config.lr * min(up, 2 * (1 - t))
 
 # %% ../../nbs/6_vitgan/62_vitgan.ipynb #bae73679
 @with_settings_of(ViTGenerator, but=("n_labels", "attributes"))
@@ -95,7 +95,7 @@ class ViTGANConfig(PenaltyConfig, CriticSettings, GANConfig):
     """a transformer of the generator's sizes; chapter 51's critic; or StyleGAN2's discriminator, that has the first of
     the critic widths before any halving"""
     lr: PositiveFloat = 1e-3
-    "highest learning rate of Adam, the same for both networks: it rises to it, and falls to 0"
+    "highest learning rate of Adam, the same for both networks: it rises to it, and falls to 0 in the second half"
     steps: Positive = 2_000
     "steps of training, each one update of D and one of G"
     loss: Literal["relativistic", "non-saturating"] = "relativistic"
