@@ -58,7 +58,7 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "52_cvae_gan": (0, (0.34, 0.05, 0.67, 1)),
     "60_generator": (0, (0.34, 0.05, 0.67, 1)),
     "61_discriminator": (0, (0, 0, 1, 1)),
-    "62_vitgan": (0, (0.03, 0.05, 0.5, 1)),
+    "62_vitgan": (0, (0.065, 0.046, 0.454, 0.607)),
     "70_couplings": (0, (0.5, 0, 1, 1)),
     "71_realnvp": (0, (0, 0, 0.5, 1)),
     "72_glow": (3, (0.4, 0, 1, 0.55)),
