@@ -1,12 +1,13 @@
 """ViTGANs on Fashion-MNIST at equal time, and what their parts are worth (chapter 62_vitgan).
 
 Time is that of one thread: an arm has as many steps as fit into its seconds at MS, what a step of each took on one
-machine, one after the other and alone (`python -m studies.vitgan` in benchmarks/ measures that anew). Two seeds of a transformer
-on either side and on both for 540 seconds, beside convolutions on both sides under the same recipe and chapter 50's
-DCGAN; three of a transformer beside convolutions with as many steps as two threads do in 540 seconds; then, for 240 seconds and two seeds each, the generator's parts left out or exchanged against
-a critic of convolutions, the discriminator's beside a generator of convolutions, and changes to the pair. Rates are
-2e-3 for both networks where convolutions judge, else 1e-3, and fall in the second half; the DCGAN's stays as it is in
-its chapter. Some six hours with one thread; arms may run side by side.
+machine, one after the other and alone (`python -m studies.vitgan` in benchmarks/ measures that anew). Two seeds of a
+transformer on either side and on both for 540 seconds, beside convolutions on both sides under the same recipe and
+chapter 50's DCGAN; three of a transformer beside convolutions with as many steps as two threads do in 540 seconds.
+Then, for 240 seconds and two seeds each, the generator's parts left out or exchanged against a critic of convolutions,
+the discriminator's beside a generator of convolutions, and changes to the pair. Rates are 2e-3 for both networks where
+convolutions judge, else 1e-3, and fall in the second half; the DCGAN's stays as it is in its chapter. Some six hours
+with one thread; arms may run side by side.
 """
 
 import copy
