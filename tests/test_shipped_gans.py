@@ -2,8 +2,9 @@
 
 import json
 import runpy
+import shutil
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 
 import pytest
@@ -18,7 +19,7 @@ from genlab.lab.pictures import ImageData, draw_images
 from genlab.lab.training import RunOptions, RunSettings, fit, load_run
 from genlab.vitgan.generator import ViTGenerator
 from genlab.vitgan.vitgan import SHIPPED as TRANSFORMERS
-from genlab.vitgan.vitgan import load_vitgan, write_vitgan
+from genlab.vitgan.vitgan import ViTGANConfig, ViTGANRecipe, load_vitgan, write_vitgan
 from genlab.workshop.runs import create_run, save_weights
 
 NAMES = ["emoji", "fashion_mnist"]
@@ -96,6 +97,58 @@ def test_what_cannot_ship_is_refused_in_a_sentence(place, tmp_path):
     with pytest.raises(UserError, match="is not a run folder"):
         write_gan(tmp_path / "nowhere", tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_generator_of_convolutions_does_not_ship_as_a_transformer(tmp_path):
+    "Nobody could load it."
+    config = ViTGANConfig(generator="cnn", width=16, depth=1, n_heads=2)
+    images = load_images("shapes", "train", n=40)
+    recipe = ViTGANRecipe(config, dict.fromkeys(("train", "validation", "test"), images))
+    create_run(tmp_path / "run", RunSettings(
+        "vitgan", ViTGANRecipe, RunOptions(budget="smoke"), ImageData("shapes"), config, recipe.facts()).plain())
+    save_weights(tmp_path / "run" / "model.safetensors", recipe.model)
+    with pytest.raises(UserError, match="made a StableGenerator; what ships is a ViTGenerator"):
+        write_vitgan(tmp_path / "run", tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_shipping_touches_no_folder_of_others(place, tmp_path, monkeypatch):
+    "Not the run's own, whose weights are not rounded yet; nor one with a reader's files. The command says so."
+    folder, _ = place
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    for out in (folder / "run", tmp_path / "mine"):
+        before = files_of(out)
+        with pytest.raises(UserError, match="is no model that ships, and was not touched"):
+            write_gan(folder / "run", out)
+        assert files_of(out) == before
+    monkeypatch.setattr(sys, "argv", ["stable_gan", "--run", f"{tmp_path / 'mine'}", "--out", f"{tmp_path / 'new'}"])
+    said = StringIO()
+    with pytest.raises(SystemExit) as end, pytest.warns(RuntimeWarning, match="sys.modules"), redirect_stderr(said):
+        runpy.run_module("genlab.gan.stable_gan", run_name="__main__")
+    assert end.value.code == 2 and "is not a run folder" in said.getvalue()
+
+
+def test_what_cannot_be_measured_leaves_nothing(place, tmp_path, monkeypatch):
+    folder, _ = place
+    monkeypatch.setattr("genlab.lab.images.DRAWN", dict(shapes=(400, 100, 200)))
+    monkeypatch.setattr(RelGANRecipe, "evaluate", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_gan(folder / "run", tmp_path / "kept" / "tiny")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "{}", '{"labels": 3}', '{"labels": ["one"]}'])
+def test_a_record_that_is_none_is_one_sentence(record, place, tmp_path):
+    folder, _ = place
+    shutil.copytree(folder / "kept" / "tiny", tmp_path / "tiny")
+    (tmp_path / "tiny" / "record.json").write_text(record)
+    with pytest.raises(UserError, match="record.json (is no record|names 1 labels)"):
+        load_gan("tiny", tmp_path)
 
 
 def test_these_generators_ship():

@@ -12,9 +12,13 @@ __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'stil
 import argparse
 import json
 import math
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +36,7 @@ from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, load_image
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Model, Recipe, RunSettings, build_model, load_run, plain
 from ..points.vae import Nothing
-from ..workshop.runs import read_run, save_weights, versions, write_atomically, write_metrics
+from ..workshop.runs import first_line, read_run, save_weights, versions, write_atomically, write_metrics
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #7142541f
 def grid(
@@ -407,9 +411,16 @@ def load_shipped(
     there = sorted(p.parent.name for p in folder.glob("*/record.json"))
     if name not in there:
         raise UserError(f"no {what} {name!r} ships; there are {', '.join(there) or 'none'} in {folder}.")
-    record = json.loads((folder / name / "record.json").read_text(encoding="utf-8"))
     model = cls.from_pretrained(folder / name).eval().requires_grad_(False)
-    return model, Labels(tuple(record["labels"]), model.attributes), record
+    path = folder / name / "record.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        labels = Labels(tuple(record["labels"]), model.attributes)
+    except (ValueError, KeyError, TypeError, OSError) as e:
+        raise UserError(f"{path} is no record of a model ({first_line(e)}). Install genlab again.") from None
+    if model.n_labels not in (0, len(labels)):
+        raise UserError(f"{path} names {len(labels)} labels of a model with {model.n_labels}. Install genlab again.")
+    return model, labels, record
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #d6ceeeeb
 def write_shipped(
@@ -424,15 +435,21 @@ def write_shipped(
     settings, model = load_run(run, recipes[name])
     if not isinstance(model, recipes[name].Model):
         raise UserError(f"{run} made a {type(model).__name__}; what ships is a {recipes[name].Model.__name__}.")
+    if os.path.lexists(folder) and not (folder / "record.json").is_file():
+        raise UserError(f"{folder} exists, is no model that ships, and was not touched. Choose another --out.")
     recipe = recipes[name](settings.config, settings.source.load())
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)  # a model card for the hub, with nothing on it
-    save_weights(folder / "model.safetensors", model, half=True)
+    recipe.check(settings.facts)
     record = plain(dict(model=name, config=asdict(settings.config), data=recipe.data_name,
                         labels=settings.facts.labels, seed=settings.options.seed, versions=versions()))
-    record["metrics"] = recipe.evaluate(model, settings.options.seed)
-    write_atomically(folder / "record.json", lambda p: p.write_text(json.dumps(record, indent=1), encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place)
+        model.save_pretrained(made)  # config.json; and weights, which become smaller here
+        save_weights(made / "model.safetensors", model, half=True)
+        record["metrics"] = recipe.evaluate(model, settings.options.seed)
+        (made / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in ("config.json", "model.safetensors", "record.json"):  # the record, which makes it a model, last
+            write_atomically(folder / file, partial(shutil.copyfile, made / file))
     return record
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #894484ed
@@ -442,4 +459,7 @@ def ship_command(write: Callable, description: str) -> None:  # write: of a run 
     parser.add_argument("--run", required=True, type=Path, help="run folder")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     args = parser.parse_args()
-    print(json.dumps(write(args.run, args.out)["metrics"], indent=1))
+    try:
+        print(json.dumps(write(args.run, args.out)["metrics"], indent=1))
+    except UserError as e:
+        parser.exit(2, f"{parser.prog}: {e}\n")
