@@ -631,6 +631,14 @@ def rollout(attentions):
         R = A.mean(dim=1) @ R
     return R
 """,
+        "from the last block to the first, in a list that is turned around in place": """
+def rollout(attentions):
+    attentions.reverse()
+    R = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype)
+    for A in attentions:
+        R = 0.5 * (torch.eye(R.shape[-1], dtype=A.dtype) + A.mean(dim=1)) @ R
+    return R
+""",
         "the sum of heads": """
 def rollout(attentions):
     R = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype)
