@@ -714,6 +714,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'genlab/lab/pictures.py'),
                                      'genlab.lab.pictures.lerp': ('2_lab/pictures.html#lerp', 'genlab/lab/pictures.py'),
                                      'genlab.lab.pictures.load_shipped': ('2_lab/pictures.html#load_shipped', 'genlab/lab/pictures.py'),
+                                     'genlab.lab.pictures.may_ship': ('2_lab/pictures.html#may_ship', 'genlab/lab/pictures.py'),
                                      'genlab.lab.pictures.measure': ('2_lab/pictures.html#measure', 'genlab/lab/pictures.py'),
                                      'genlab.lab.pictures.rows_of': ('2_lab/pictures.html#rows_of', 'genlab/lab/pictures.py'),
                                      'genlab.lab.pictures.save_images': ('2_lab/pictures.html#save_images', 'genlab/lab/pictures.py'),

@@ -367,10 +367,10 @@ def test_truncation_of_a_generator_of_convolutions_limits_its_codes(run, draw):
 
 
 @pytest.mark.parametrize("args,said", [
-    (["--token-pixels", "5"], "28x28 images can't be cut every 5 pixels"),
-    (["--token-pixels", "5", "--generator", "cnn"], "28x28 images can't be cut every 5 pixels"),
-    (["--token-pixels", "5", "--discriminator", "cnn"], "28x28 images can't be cut every 5 pixels"),
-    (["--token-pixels", "56"], "28x28 images can't be cut every 56 pixels"),
+    (["--token-pixels", "5"], "token pixels 5 don't divide 28x28"),
+    (["--token-pixels", "5", "--generator", "cnn"], "token pixels 5 don't divide 28x28"),
+    (["--token-pixels", "5", "--discriminator", "cnn"], "token pixels 5 don't divide 28x28"),
+    (["--token-pixels", "56"], "token pixels 56 don't divide 28x28"),
     (["--n-heads", "3"], "multiple of the 3 heads"),
     (["--n-heads", "3", "--generator", "cnn"], "multiple of the 3 heads"),
     (["--discriminator", "stylegan2", "--critic-widths", "8", "8", "8", "8"], "28x28 images can't be halved 3 times"),

@@ -61,7 +61,7 @@ def test_patches_are_cut_out_and_go_through_a_linear_layer(shape, stride, overla
 
 
 def test_a_stride_that_does_not_divide_the_sides_is_refused():
-    with pytest.raises(UserError, match="every 5 pixels"):
+    with pytest.raises(UserError, match="token pixels 5 don.t divide 28x28"):
         patch_layer((1, 28, 28), 8, 5)
 
 

@@ -208,7 +208,7 @@ def test_saved_and_loaded(tmp_path):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(UserError, match="cut every 4 pixels"):
+    with pytest.raises(UserError, match="token pixels 4 don.t divide 30x28"):
         ViTGenerator((1, 30, 28))
     with pytest.raises(UserError, match="multiple of the 5 heads"):
         ViTGenerator((1, 28, 28), n_heads=5)

@@ -6,15 +6,12 @@
 __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'still_explorer', 'latent_explorer', 'draw_images',
            'ImageRecipe', 'ImageData', 'ImageFacts', 'LabelKnobs', 'save_images', 'ImageFiles', 'chosen',
            'ImageCommands', 'HeldOut', 'MeasuredRecipe', 'draw_final', 'table_row', 'measure', 'load_shipped',
-           'write_shipped', 'ship_command']
+           'may_ship', 'write_shipped', 'ship_command']
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #bb8f3c70
-import argparse
 import json
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -400,6 +397,11 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, "
           f"peak memory {costs['peak_memory_mb']} MB")
 
+# %% ../../nbs/2_lab/25_pictures.ipynb #7c1de0b4
+import argparse
+import shutil
+import tempfile
+
 # %% ../../nbs/2_lab/25_pictures.ipynb #2e34a373
 def load_shipped(
     cls: type[Model],  # of the model
@@ -422,13 +424,9 @@ def load_shipped(
         raise UserError(f"{path} names {len(labels)} labels of a model with {model.n_labels}. Install genlab again.")
     return model, labels, record
 
-# %% ../../nbs/2_lab/25_pictures.ipynb #d6ceeeeb
-def write_shipped(
-    run: Path,                 # a finished run
-    folder: Path,              # to write
-    recipes: dict[str, type],  # those whose runs may ship, by their names on the command line
-) -> dict:                     # the record
-    "A run as `load_shipped` reads it: weights in half precision, and what they reach on the test images."
+# %% ../../nbs/2_lab/25_pictures.ipynb #5ee1a7c2
+def may_ship(run: Path, folder: Path, recipes: dict[str, type]) -> tuple[RunSettings, Model]:
+    "The settings and the model of a run. Raises a UserError if it can't ship, or not into this folder."
     name = read_run(run)["model"]
     if name not in recipes:
         raise UserError(f"{run} is a run of {name!r}; expected one of {', '.join(recipes)}.")
@@ -437,6 +435,17 @@ def write_shipped(
         raise UserError(f"{run} made a {type(model).__name__}; what ships is a {recipes[name].Model.__name__}.")
     if os.path.lexists(folder) and not (folder / "record.json").is_file():
         raise UserError(f"{folder} exists, is no model that ships, and was not touched. Choose another --out.")
+    return settings, model
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #d6ceeeeb
+def write_shipped(
+    run: Path,                 # a finished run
+    folder: Path,              # to write
+    recipes: dict[str, type],  # those whose runs may ship, by their names on the command line
+) -> dict:                     # the record
+    "A run as `load_shipped` reads it: weights in half precision, and what they reach on the test images."
+    settings, model = may_ship(run, folder, recipes)
+    name = settings.model
     recipe = recipes[name](settings.config, settings.source.load())
     recipe.check(settings.facts)
     record = plain(dict(model=name, config=asdict(settings.config), data=recipe.data_name,

@@ -28,8 +28,7 @@ def patch_layer(shape: tuple[int, int, int], width: int, stride: int = 4, overla
     # the layer: (B, C, H, W) -> (B, width, H / stride, W / stride)
     "A token for each overlapping patch (Lee et al. 2022)."
     if shape[1] % stride or shape[2] % stride:
-        raise UserError(f"{shape[1]}x{shape[2]} images can't be cut every {stride} pixels. "
-                        "Choose token pixels that divide both sides.")
+        raise UserError(f"token pixels {stride} don't divide {shape[1]}x{shape[2]}. Choose others that do.")
     return nn.Conv2d(shape[0], width, stride + 2 * overlap, stride, padding=overlap)
 
 # %% ../../nbs/6_vitgan/61_discriminator.ipynb #b62491bf

@@ -188,8 +188,7 @@ class ViTGenerator(ImageGenerator):
         self.remember(shape, latent_dim, n_labels, attributes)
         rows, columns = (side // token_pixels for side in shape[1:])
         if (rows * token_pixels, columns * token_pixels) != tuple(shape[1:]):
-            raise UserError(f"{shape[1]}x{shape[2]} images can't be cut every {token_pixels} pixels. "
-                            "Choose token pixels that divide both sides.")
+            raise UserError(f"token pixels {token_pixels} don't divide {shape[1]}x{shape[2]}. Choose others that do.")
         self.mapping = Mapping(latent_dim, width, mapping, n_labels)
         self.places = nn.Parameter(torch.randn(rows * columns, width))
         self.blocks = nn.ModuleList(StyledBlock(width, n_heads, width) for _ in range(depth))
