@@ -11,11 +11,9 @@ __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'stil
 # %% ../../nbs/2_lab/25_pictures.ipynb #bb8f3c70
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -399,8 +397,10 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #7c1de0b4
 import argparse
+import os
 import shutil
 import tempfile
+from functools import partial
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #2e34a373
 def load_shipped(
@@ -431,8 +431,8 @@ def may_ship(run: Path, folder: Path, recipes: dict[str, type]) -> tuple[RunSett
     if name not in recipes:
         raise UserError(f"{run} is a run of {name!r}; expected one of {', '.join(recipes)}.")
     settings, model = load_run(run, recipes[name])
-    if not isinstance(model, recipes[name].Model):
-        raise UserError(f"{run} made a {type(model).__name__}; what ships is a {recipes[name].Model.__name__}.")
+    if not isinstance(model, settings.recipe.Model):
+        raise UserError(f"{run} made a {type(model).__name__}; what ships is a {settings.recipe.Model.__name__}.")
     if os.path.lexists(folder) and not (folder / "record.json").is_file():
         raise UserError(f"{folder} exists, is no model that ships, and was not touched. Choose another --out.")
     return settings, model
@@ -445,10 +445,9 @@ def write_shipped(
 ) -> dict:                     # the record
     "A run as `load_shipped` reads it: weights in half precision, and what they reach on the test images."
     settings, model = may_ship(run, folder, recipes)
-    name = settings.model
-    recipe = recipes[name](settings.config, settings.source.load())
+    recipe = settings.recipe(settings.config, settings.source.load())
     recipe.check(settings.facts)
-    record = plain(dict(model=name, config=asdict(settings.config), data=recipe.data_name,
+    record = plain(dict(model=settings.model, config=asdict(settings.config), data=recipe.data_name,
                         labels=settings.facts.labels, seed=settings.options.seed, versions=versions()))
     with tempfile.TemporaryDirectory() as place:
         made = Path(place)
