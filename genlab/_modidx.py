@@ -796,6 +796,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'genlab.lab.training.report': ('2_lab/training.html#report', 'genlab/lab/training.py'),
                                      'genlab.lab.training.reseed': ('2_lab/training.html#reseed', 'genlab/lab/training.py'),
                                      'genlab.lab.training.restore': ('2_lab/training.html#restore', 'genlab/lab/training.py'),
+                                     'genlab.lab.training.settings_of': ('2_lab/training.html#settings_of', 'genlab/lab/training.py'),
                                      'genlab.lab.training.share': ('2_lab/training.html#share', 'genlab/lab/training.py'),
                                      'genlab.lab.training.start': ('2_lab/training.html#start', 'genlab/lab/training.py'),
                                      'genlab.lab.training.stored_file': ('2_lab/training.html#stored_file', 'genlab/lab/training.py'),

@@ -2,7 +2,9 @@
 
 import math
 import signal
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +76,29 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path, what):
     with pytest.raises(UserError, match="is damaged|of another model than the settings describe") as error:
         fit(Plain(), Points(), steps=2, batch_size=32, out=run)
     assert len(str(error.value)) < 400 and "\\n" not in str(error.value)
+
+
+@dataclass
+class Settings:
+    lr: float = 1e-2
+    sides: tuple[int, ...] = (4, 4)
+    model: Path = Path("here")
+
+
+def test_a_run_goes_on_with_the_settings_that_it_was_begun_with(tmp_path):
+    run = create_run(tmp_path / "run", dict(model="plain"))
+
+    def go_on(ema=None, **changed):
+        recipe = Plain()
+        recipe.config = Settings(**changed)
+        fit(recipe, Points(), steps=2, batch_size=32, out=run, ema=ema)
+
+    go_on()
+    go_on(model=Path("moved"))
+    for changed, said in ((dict(lr=0.02), "lr 0.01, not 0.02"), (dict(sides=(4, 5)), "sides .4, 4., not .4, 5."),
+                          (dict(ema=0.5), "ema None, not 0.5")):
+        with pytest.raises(UserError, match=f"begun with {said}.*Put config.yaml back"):
+            go_on(**changed)
 
 
 def test_shards_add_up_to_the_gradient_of_their_batch():

@@ -14,12 +14,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import EpsImagePlugin, Image
 from safetensors.torch import save_file
 from torch import nn
 
 from genlab import UserError
 from genlab.workshop import runs
 from genlab.workshop.runs import (
+    animate,
     create_run,
     load_checkpoint,
     load_weights,
@@ -268,6 +270,16 @@ def test_only_the_first_process_locks_and_all_hear_of_it(tmp_path, monkeypatch):
         raise AssertionError("it went on alone")
 
 
+def test_a_frame_that_is_no_png_is_named_and_starts_no_ghostscript(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: pytest.fail("Ghostscript was started"))
+    good, bad = tmp_path / "step_1.png", tmp_path / "step_2.png"
+    Image.new("L", (8, 8)).save(good)
+    Image.new("L", (8, 8)).save(bad, "EPS")
+    with pytest.raises(UserError, match="step_2.png is no PNG picture .*Delete it"):
+        animate([good, bad], tmp_path / "film.gif")
+    assert not (tmp_path / "film.gif").exists()
+
+
 # Checkpoints and weights
 
 class Gift:
@@ -284,6 +296,14 @@ def compressed(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for info, content in entries:
             archive.writestr(info.filename, content)
+
+
+def overlapping(path):
+    "A hundred names for the same bytes: some kilobytes of it can be read as many megabytes."
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data/0", bytes(1_000))
+        archive.filelist *= 100
+        archive._didModify = True
 
 
 def old_pickle(path):
@@ -304,6 +324,7 @@ NOT_CHECKPOINTS = {
     "a zip of something": lambda path: np.savez(path.open("wb"), a=np.zeros(3)),
     "half": lambda path: path.write_bytes(path.read_bytes()[:200]),
     "compressed": compressed,
+    "overlapping": overlapping,
 }
 
 
@@ -319,6 +340,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, monkeypatch, what):
         load_checkpoint(folder)
     assert_sentence(error.value)
     assert ("it is compressed, as no checkpoint is" in str(error.value)) == (what == "compressed")
+    assert ("its parts overlap" in str(error.value)) == (what == "overlapping")
     assert not (tmp_path / "executed").exists()
     (folder / "000000030.pt").unlink()
     assert load_checkpoint(folder)["step"] == 20

@@ -251,6 +251,20 @@ def test_a_tracker_that_is_not_there(tmp_path, monkeypatch):
         fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, out=run, trackers=("wandb",))
 
 
+def test_a_tracker_that_does_not_start_is_a_sentence(tmp_path, monkeypatch):
+    "wandb without a key and without a terminal, for one."
+    import wandb
+
+    def refuse(**settings):
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.\nMore.")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    run = create_run(tmp_path / "run", dict(model="m"))
+    with pytest.raises(UserError, match="didn't start: No API key configured.*WANDB_MODE=offline"):
+        fit(FragileRecipe(None, at=99), Images(), steps=4, batch_size=16, out=run, trackers=("wandb",))
+    assert not list(run.glob("state/*"))
+
+
 def test_a_strange_tracker_is_refused_and_not_imported(tmp_path, monkeypatch):
     (tmp_path / "gift.py").write_text("raise SystemExit('executed')")
     monkeypatch.syspath_prepend(tmp_path)

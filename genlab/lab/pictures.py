@@ -198,7 +198,7 @@ class ImageData:
     size: Positive | None = None
     "images are resized to this height and width. Default: as they are; 64 for celeba"
     root: Path | None = None
-    "folder of the data sets. Default: GENLAB_DATA; without it the checkout's data folder, or one in the home folder"
+    "folder of the data sets. Default: GENLAB_DATA; without it the checkout's data folder, or ./data"
 
     def load(self) -> dict[str, ImageSet]:
         "All splits."

@@ -7,8 +7,8 @@ __all__ = ['HUB', 'batch_index', 'reseed', 'Recipe', 'averaging', 'make_average'
            'NonFiniteError', 'only_these_learn', 'unless_followed', 'share', 'validate', 'end_row', 'report',
            'train_through', 'final_model', 'check_recipe', 'stored_file', 'Model', 'hash_of', 'with_settings_of',
            'build_model', 'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings', 'load_run',
-           'check_sharing', 'check_numbers', 'check_training', 'start', 'as_today', 'check_state', 'restore',
-           'continue_from', 'name_the_module']
+           'check_sharing', 'settings_of', 'check_numbers', 'check_training', 'start', 'as_today', 'check_state',
+           'restore', 'continue_from', 'name_the_module']
 
 # %% ../../nbs/2_lab/23_training.ipynb #d5418c87
 import math
@@ -312,7 +312,8 @@ def fit(
     fixed = dict(steps=steps, batch_size=min(batch_size, len(data)), seed=seed)
     a = start(recipe, fixed["batch_size"], accumulate, device, trackers, out)
     with only_one(out, a):
-        progress = continue_from(out, Progress(recipe, ema, shards=a.num_processes * accumulate, **fixed), a)
+        about = dict(fixed, ema=ema, shards=a.num_processes * accumulate, config=settings_of(recipe))
+        progress = continue_from(out, Progress(recipe, ema, **about), a)
         update = Update(recipe, data.to(a.device), progress, a, accumulate=accumulate, **fixed)
         run = Run(recipe, update, progress, a, out, save_every, pictures, LiveFigure() if live else None)
         return train_through(run, compile), progress
@@ -690,6 +691,13 @@ def check_sharing(recipe, batch_size: int, accumulate: int, processes: int, trac
     check_trackers(trackers)
 
 
+def settings_of(recipe) -> dict:
+    "A recipe's settings as a checkpoint notes them. Files may move, so their places are left out."
+    config = getattr(recipe, "config", None)
+    settings = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else {}
+    return plain({name: value for name, value in settings.items() if not isinstance(value, Path)})
+
+
 def check_numbers(n: int, **numbers) -> None:  # n: samples
     "Raise a UserError for data that are empty, and for numbers that count nothing."
     if n == 0:
@@ -754,9 +762,10 @@ def restore(progress: Progress, state: dict) -> None:
     check_state(state, progress.average.module.state_dict())
     if state["networks"].keys() != progress.networks.keys():
         raise ValueError(f"it has the networks {', '.join(state['networks'])}, not {', '.join(progress.networks)}")
-    for name, value in progress.settings.items():
-        if state["settings"].get(name, value) != value:
-            raise ValueError(f"it was begun with {name} {state['settings'][name]}, not {value}")
+    begun, now = (s.get("config", {}) | s | dict(config=None) for s in (state["settings"], progress.settings))
+    for name, value in now.items():
+        if begun.get(name, value) != value:
+            raise ValueError(f"it was begun with {name} {begun[name]}, not {value}")
     settings = progress.settings
     for name in progress.NUMBERS:
         setattr(progress, name, state[name])

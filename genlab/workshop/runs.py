@@ -334,8 +334,11 @@ def read_checkpoint(path: Path) -> tuple[Any, str]:  # what it holds; what is wr
     "A checkpoint on the CPU, without executing anything that is in it."
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 return None, "it is compressed, as no checkpoint is"
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                return None, "its parts overlap, as no checkpoint's do"  # a small file that would fill the memory
             bad = archive.testzip()
         state = None if bad else torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:  # PyTorch's message is a page, and advises to execute it
@@ -454,7 +457,11 @@ def make_accelerator(device: str | None, trackers: Sequence[str], out: Path | No
 
 def start_trackers(a: Accelerator, out: Path | None) -> None:
     "Let the trackers begin to write, into the run folder."
-    a.init_trackers("genlab", init_kwargs=dict(wandb=dict(dir=str(out), name=Path(out).name)) if out else {})
+    try:
+        a.init_trackers("genlab", init_kwargs=dict(wandb=dict(dir=str(out), name=Path(out).name)) if out else {})
+    except Exception as e:  # each has its own
+        raise UserError(f"a tracker didn't start: {first_line(e)}. Log in to it, set WANDB_MODE=offline for wandb, or "
+                        "train without it; nothing was trained.") from None
 
 
 def make_equal(module: nn.Module, a: Accelerator) -> None:
@@ -594,8 +601,15 @@ def animate(
     path: Path,           # the .gif to write
     milliseconds: int = 150,
 ) -> None:
-    "Write pictures as an animation that stays on its last frame for a while."
-    first, *others = [Image.open(frame).convert("RGB").quantize(128, dither=Image.Dither.NONE) for frame in frames]
+    "Write PNG pictures as an animation that stays on its last frame for a while."
+    images = []
+    for frame in frames:
+        try:
+            with Image.open(frame, formats=("PNG",)) as image:  # by its name alone, Pillow hands a file to other programs
+                images.append(image.convert("RGB").quantize(128, dither=Image.Dither.NONE))
+        except Exception as e:  # a file can be wrong in any way
+            raise UserError(f"{frame} is no PNG picture ({first_line(e)}). Delete it; the animation goes without.") from None
+    first, *others = images
     durations = [milliseconds] * len(others) + [10 * milliseconds]
     options = dict(save_all=True, append_images=others, duration=durations, loop=0)
     write_atomically(path, lambda p: first.save(p, **options))
