@@ -255,10 +255,11 @@ def evaluate(args: Evaluate) -> None:
     device = choose_device(args.device or run.options.device)
     recipe = build(run)
     model = load_weights(args.run / "model.safetensors", recipe.model).to(device)
+    costs = dict.fromkeys(COSTS)
     try:
-        costs = {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
-    except (FileNotFoundError, ValueError, AttributeError):  # measuring anew is the cure
-        costs = dict.fromkeys(COSTS)
+        costs |= {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
+    except (FileNotFoundError, ValueError, AttributeError, RecursionError):  # measuring anew is the cure
+        pass
     measure(args.run, run, recipe, model, costs)
 
 
@@ -310,7 +311,7 @@ def main() -> int:
         said = (f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}. Make room or permission there, then try "
                 "again; a run that was begun goes on with genlab train --resume RUN.")
     except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError) and "allocate" not in str(e):
+        if not isinstance(e, MemoryError) and not any(word in str(e) for word in ("allocate", "overflowed")):
             raise
         said = "the model or its samples need more memory than there is. Choose smaller settings, or fewer samples."
     except KeyboardInterrupt as e:

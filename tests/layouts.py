@@ -4,6 +4,7 @@ import gzip
 import pickle
 import shutil
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,15 @@ from PIL import Image
 
 def idx(a: np.ndarray) -> bytes:
     return struct.pack(">HBB", 0, 8, a.ndim) + struct.pack(f">{a.ndim}I", *a.shape) + a.tobytes()
+
+
+def png(size, *chunks):
+    "A PNG of that size, of any chunks."
+    head = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", head), *chunks, (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")):
+        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return out
 
 
 def write_mnist(root, n=30, n_test=12, seed=0):

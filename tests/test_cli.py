@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from safetensors.numpy import load_file
@@ -66,10 +67,18 @@ def assert_same_run(a: Path, b: Path) -> None:
         assert ours[key] == theirs[key], key
 
 
+@pytest.mark.parametrize("sizes", [(2**46,), (2**40, 2**40)])  # what isn't there, and what can't be counted
+def test_sizes_that_no_memory_has_are_a_sentence(monkeypatch, capsys, sizes):
+    monkeypatch.setattr(cli, "command", lambda argv: torch.empty(*sizes))
+    assert cli.main() == 2
+    assert "need more memory than there is. Choose smaller settings" in capsys.readouterr().err
+
+
 def test_evaluating_again_cures_a_damaged_metrics_file(work):
     shutil.copytree(work / "runs/whole", work / "runs/cured")
-    (work / "runs/cured/metrics.json").write_text("{")
-    assert "training unknown s" in genlab("evaluate", "runs/cured", cwd=work).stdout
+    for damaged in ("{", "{}"):
+        (work / "runs/cured/metrics.json").write_text(damaged)
+        assert "training unknown s" in genlab("evaluate", "runs/cured", cwd=work).stdout
     assert json.loads((work / "runs/cured/metrics.json").read_text())["seconds"] is None
 
 

@@ -22,7 +22,7 @@ import pytest
 import torch
 import torchvision
 from filelock import FileLock
-from layouts import ATTRIBUTES, idx, write_celeba, write_cifar, write_cifar_pickles, write_gz, write_mnist
+from layouts import ATTRIBUTES, idx, png, write_celeba, write_cifar, write_cifar_pickles, write_gz, write_mnist
 from PIL import EpsImagePlugin, Image
 from torchvision import transforms
 from torchvision.transforms.v2.functional import resize
@@ -471,15 +471,6 @@ def test_damaged_jpeg_is_named_and_its_repair_continues(celeba, monkeypatch):
     assert "000017.jpg has 178x178 pixels; expected 178x218" in complaint("celeba", root=celeba)
     path.write_bytes(content)
     assert len(im.load_images("celeba", root=celeba)) == 24
-
-
-def png(size, *chunks):
-    "A PNG of that size, of any chunks."
-    head = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
-    out = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", head), *chunks, (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")):
-        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return out
 
 
 @pytest.mark.parametrize("content,says", [

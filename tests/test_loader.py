@@ -1,10 +1,15 @@
 "The loader says what is wrong with a data folder, for bad input of every kind."
 
+import struct
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from layouts import png
 from PIL import Image
 
 import genlab.points.colored_pi as cp
@@ -80,6 +85,33 @@ def test_grey_picture(folder):
 def test_any_bytes_instead_of_a_file(folder, name, content):
     (folder / name).write_bytes(content)
     assert "can't be read" in complaint(folder)
+
+
+@pytest.mark.parametrize("content, said", [
+    (png((20_000, 20_000)), "can't be read as a picture"),
+    (png((12_000, 12_000)), "12000x12000 pixels; expected 300x300"),
+    (png((300, 300), (b"zTXt", b"k\0\0" + zlib.compress(bytes(2**24), 9))), "can't be read as a picture"),
+    (png((300, 300), (b"tRNS", b"\1")), "can't be read as a picture")])
+@pytest.mark.filterwarnings("ignore:Image size")  # Pillow's, before it refuses
+def test_a_picture_that_would_fill_the_memory(folder, content, said):
+    (folder / "sparse_pi_colored.png").write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert said in complaint(folder)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_that_promises_more_than_there_is(folder):
+    header = str(dict(descr="<i8", fortran_order=False, shape=(10**13,))).ljust(117).encode() + b"\n"
+    (folder / "pi_xs.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header)
+    assert "can't be read as a NumPy array" in complaint(folder)
+
+
+def test_more_numbers_than_pixels(folder):
+    np.save(folder / "pi_ys.npy", np.zeros(90_001, int))
+    assert "has 90,001 numbers; expected at most 90,000" in complaint(folder)
 
 
 def test_truncated_files(folder):

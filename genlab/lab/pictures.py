@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive, UserError
+from .. import NotNegative, Positive, UserError, printable
 from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, load_images, numbered, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Model, Recipe, RunSettings, build_model, load_run, plain
@@ -391,7 +391,7 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
     for name, row in values.items():
         if isinstance(row["value"], float):  # not a list, one for each coordinate
             print(table_row(name, row))
-    costs = {k: "unknown" if v is None else v for k, v in costs.items()}
+    costs = {k: "unknown" if v is None else printable(v) for k, v in costs.items()}
     print(f"\ntraining {costs['seconds']} s, evaluation {costs['evaluation_seconds']} s, "
           f"peak memory {costs['peak_memory_mb']} MB")
 

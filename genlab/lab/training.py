@@ -622,7 +622,7 @@ def plain(value):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
-    return str(value.resolve()) if isinstance(value, Path) else value
+    return os.path.abspath(value) if isinstance(value, Path) else value
 
 
 @dataclass

@@ -160,8 +160,8 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
         raise UserError(f"{path} is missing. "
                         "A data folder holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
     try:
-        a = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as e:
+        a = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may promise more than there is memory
+    except (ValueError, OSError, EOFError, OverflowError, MemoryError) as e:
         raise UserError(f"{path} can't be read as a NumPy array ({e}). "
                         "Save it again with np.save, as int64 of shape (n,).") from None
     if not isinstance(a, np.ndarray) or a.ndim != 1:
@@ -169,6 +169,9 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
                         "Save it with .ravel().")
     if len(a) == 0:
         raise UserError(f"{path} is empty: a data set needs at least one point.")
+    if len(a) > SIZE**2:
+        raise UserError(f"{path} has {len(a):,} numbers; expected at most {SIZE**2:,}, one for each pixel. "
+                        "Drop the repeats with np.unique.")
     if not np.issubdtype(a.dtype, np.integer):
         bad = " with NaN or infinite values" if a.dtype.kind == "f" and not np.isfinite(a).all() else ""
         raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. "
@@ -181,7 +184,7 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
 # %% ../../nbs/1_points/10_colored_pi.ipynb #a11966fd
 def _read_image(folder: Path) -> np.ndarray:
     "The picture of a data folder: .png first, then .jpg."
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     paths = [folder / f"sparse_pi_colored.{ext}" for ext in ("png", "jpg", "jpeg")]
     path = next((p for p in paths if p.is_file()), None)
@@ -190,17 +193,17 @@ def _read_image(folder: Path) -> np.ndarray:
                         "It holds the colours of the points: put the picture next to pi_xs.npy.")
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            if picture.size != (SIZE, SIZE):  # before it is decoded: it may be huge
+                raise UserError(f"{path} is {picture.width}x{picture.height} pixels; expected {SIZE}x{SIZE}. "
+                                "Don't resize it: the points are pixel numbers.")
             if picture.mode not in ("RGB", "RGBA", "P"):
                 raise UserError(f"{path} has mode {picture.mode}; expected a colour picture (RGB). "
                                 "Save it with .convert('RGB').")
-            image = np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as e:
+            return np.asarray(picture.convert("RGB"))
+    except UserError:
+        raise
+    except Exception as e:  # any bytes may be in the file, and Pillow's decoders fail in many ways
         raise UserError(f"{path} can't be read as a picture ({e}). Save it again as PNG.") from None
-    if image.shape != (SIZE, SIZE, 3):
-        height, width = image.shape[:2]
-        raise UserError(f"{path} is {width}x{height} pixels; expected {SIZE}x{SIZE}. "
-                        "Don't resize it: the points are pixel numbers.")
-    return image
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #6e6e0761
 def read_pi(
