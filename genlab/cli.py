@@ -190,32 +190,33 @@ def run_training(out: Path, run, recipe) -> None:
     "Train what is left of a run, then make its pictures and metrics. Every part may be cut short and is made again."
     from genlab.lab.pictures import draw_final, measure
     from genlab.lab.training import fit
-    from genlab.workshop.runs import animate, peak_memory_mb, plot_log, save_weights, write_atomically
+    from genlab.workshop.runs import animate, only_one, peak_memory_mb, plot_log, save_weights, write_atomically
 
     o = run.options
     state = processes(run)
     if state.is_main_process:
         steps = f"{recipe.steps} steps" + (f", {state.num_processes} processes" if state.num_processes > 1 else "")
         print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, {steps})", flush=True)
-    try:
-        model, progress = fit(recipe, recipe.data, steps=recipe.steps, batch_size=recipe.config.batch_size, seed=o.seed,
-                              out=out, ema=o.ema, accumulate=o.accumulate, device=o.device, compile=o.compile,
-                              trackers=o.trackers, pictures=o.pictures)
-    except KeyboardInterrupt as e:
-        raise KeyboardInterrupt(f"{str(e) or 'stopped'}. Continue with: genlab train --resume {out}") from None
-    if not state.is_main_process:
-        return
-    save_weights(out / "model.safetensors", model)
-    write_atomically(out / "loss.png", lambda path: plot_log(progress.log, recipe.steps).savefig(path, dpi=150))
-    animate(sorted((out / "samples").glob("step_*.png")), out / "samples" / "training.gif")
-    draw_final(recipe, model, o.seed, out / "samples" / "final.png")
-    peak = peak_memory_mb()
-    costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak),
-                 device=state.device.type, processes=state.num_processes)
-    measure(out, run, recipe, model, costs)
-    print(f"\n  samples    {out / 'samples' / 'final.png'}\n  loss curve {out / 'loss.png'}\n"
-          f"  animation  {out / 'samples' / 'training.gif'}\n  metrics    {out / 'metrics.json'}\n\n"
-          f"More samples: genlab sample {out} --out picture.png")
+    with only_one(out, state):
+        try:
+            model, progress = fit(recipe, recipe.data, steps=recipe.steps, batch_size=recipe.config.batch_size,
+                                  seed=o.seed, out=out, ema=o.ema, accumulate=o.accumulate, device=o.device,
+                                  compile=o.compile, trackers=o.trackers, pictures=o.pictures)
+        except KeyboardInterrupt as e:
+            again = f"{str(e) or 'stopped'}. Continue with: genlab train --resume {out}"
+            raise KeyboardInterrupt(again) from None
+        if state.is_main_process:
+            save_weights(out / "model.safetensors", model)
+            write_atomically(out / "loss.png", lambda path: plot_log(progress.log, recipe.steps).savefig(path, dpi=150))
+            animate(sorted((out / "samples").glob("step_*.png")), out / "samples" / "training.gif")
+            draw_final(recipe, model, o.seed, out / "samples" / "final.png")
+            peak = peak_memory_mb()
+            costs = dict(seconds=round(progress.seconds, 1), peak_memory_mb=None if peak != peak else round(peak),
+                         device=state.device.type, processes=state.num_processes)
+            measure(out, run, recipe, model, costs)
+            print(f"\n  samples    {out / 'samples' / 'final.png'}\n  loss curve {out / 'loss.png'}\n"
+                  f"  animation  {out / 'samples' / 'training.gif'}\n  metrics    {out / 'metrics.json'}\n\n"
+                  f"More samples: genlab sample {out} --out picture.png")
 
 
 def sample(argv: list[str]) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from genlab import cli
+from genlab.lab import pictures
 
 SMALL = ["--budget", "smoke", "--epochs", "6", "--components", "16"]
 
@@ -80,6 +81,17 @@ def test_evaluating_again_cures_a_damaged_metrics_file(work):
         (work / "runs/cured/metrics.json").write_text(damaged)
         assert "training unknown s" in genlab("evaluate", "runs/cured", cwd=work).stdout
     assert json.loads((work / "runs/cured/metrics.json").read_text())["seconds"] is None
+
+
+def test_a_run_is_held_until_its_numbers_are_written(work, monkeypatch):
+    monkeypatch.chdir(work)
+    shutil.copytree(work / "runs/whole", work / "runs/held")
+    (work / "runs/held/metrics.json").unlink()
+    seconds = []
+    monkeypatch.setattr(pictures, "measure",
+                        lambda *args: seconds.append(genlab("train", "--resume", "runs/held", cwd=work, check=False)))
+    cli.train(["--resume", "runs/held"])
+    assert seconds[0].returncode == 2 and "another process is training in runs/held right now" in seconds[0].stderr
 
 
 def test_what_a_run_of_points_adds(work):
