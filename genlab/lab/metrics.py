@@ -46,7 +46,7 @@ def mse(
     a: Tensor,  # images, (B, C, H, W) in [-1, 1]
     b: Tensor,  # their partners, the same shape
 ) -> Tensor:    # squared units of [-1, 1], (B,)
-    "Mean squared error of each pair. Blind to what an eye looks for: a shift by one pixel costs more than a blur."
+    "Mean squared error of each pair. Blind to what an eye looks for: a shift by one pixel can cost as much as a heavy blur."
     _check_pair(a, b)
     return (a - b).square().flatten(1).mean(dim=1)
 
@@ -452,7 +452,7 @@ def frechet_distance(
 ) -> float:  # in squared units of the features
     """Squared Frechet distance of two Gaussians (Dowson and Landau 1982).
 
-    Sees means and covariances only; biased upwards, by about 1/n."""
+    Sees means and covariances only; biased upwards, in proportion to 1/n."""
     r, singular = torch.linalg.cholesky_ex(a.cov)
     if singular:
         values, vectors = torch.linalg.eigh(a.cov)
