@@ -236,7 +236,7 @@ class TarFlow(ImageFlow):
         if blocks < 1:
             raise UserError(f"a flow of {blocks} blocks changes nothing; it needs at least one.")
         if not noise >= 0:
-            raise UserError(f"noise is {noise}; it is a standard deviation, 0 or more (0.05 to 0.1 are usual).")
+            raise UserError(f"noise is {noise}; it is a standard deviation, 0 or more (0.05 to 0.15 are usual).")
         flows = [CausalBlock(*patches.map, patches.shape[1], channels, layers, heads, n_labels, backwards=i % 2 == 1)
                  for i in range(blocks)]
         super().__init__(tuple(shape), Compose(patches, *flows, recompute=recompute), patches.shape, n_labels)
