@@ -46,7 +46,7 @@ def mse(
     a: Tensor,  # images, (B, C, H, W) in [-1, 1]
     b: Tensor,  # their partners, the same shape
 ) -> Tensor:    # squared units of [-1, 1], (B,)
-    "Mean squared error of each pair. Blind to what an eye looks for: a shift by one pixel can cost as much as a heavy blur."
+    "Mean squared error of each pair. Blind to what an eye looks for: a small shift can cost as much as a blur."
     _check_pair(a, b)
     return (a - b).square().flatten(1).mean(dim=1)
 

@@ -130,7 +130,8 @@ class Progress:
         self.optimizers = recipe.optimizers
         self.decay = recipe.ema if decay is None else decay
         self.average = make_average(recipe.networks[recipe.averaged], self.decay)
-        self.settings = settings  # what has to stay as it was when a run is continued
+        # what has to stay as it was when a run is continued
+        self.settings = settings | dict(ema=decay, config=settings_of(recipe))
         self.grows = True      # the average's decay: runs begun by older versions have a constant one
         self.step = 0          # steps done
         self.updates = 0       # updates done, of all networks
@@ -312,8 +313,7 @@ def fit(
     fixed = dict(steps=steps, batch_size=min(batch_size, len(data)), seed=seed)
     a = start(recipe, fixed["batch_size"], accumulate, device, trackers, out)
     with only_one(out, a):
-        about = dict(fixed, ema=ema, shards=a.num_processes * accumulate, config=settings_of(recipe))
-        progress = continue_from(out, Progress(recipe, ema, **about), a)
+        progress = continue_from(out, Progress(recipe, ema, shards=a.num_processes * accumulate, **fixed), a)
         update = Update(recipe, data.to(a.device), progress, a, accumulate=accumulate, **fixed)
         run = Run(recipe, update, progress, a, out, save_every, pictures, LiveFigure() if live else None)
         return train_through(run, compile), progress
@@ -695,7 +695,7 @@ def settings_of(recipe) -> dict:
     "A recipe's settings as a checkpoint notes them. Files may move, so their places are left out."
     config = getattr(recipe, "config", None)
     settings = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else {}
-    return plain({name: value for name, value in settings.items() if not isinstance(value, Path)})
+    return {name: value for name, value in settings.items() if not isinstance(value, Path)}
 
 
 def check_numbers(n: int, **numbers) -> None:  # n: samples

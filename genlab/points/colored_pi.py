@@ -170,8 +170,7 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
     if len(a) == 0:
         raise UserError(f"{path} is empty: a data set needs at least one point.")
     if len(a) > SIZE**2:
-        raise UserError(f"{path} has {len(a):,} numbers; expected at most {SIZE**2:,}, one for each pixel. "
-                        "Drop the repeats with np.unique.")
+        raise UserError(f"{path} has {len(a):,} numbers; expected at most {SIZE**2:,}. Drop repeats with np.unique.")
     if not np.issubdtype(a.dtype, np.integer):
         bad = " with NaN or infinite values" if a.dtype.kind == "f" and not np.isfinite(a).all() else ""
         raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. "

@@ -454,7 +454,7 @@ def make_accelerator(device: str | None, trackers: Sequence[str], out: Path | No
         raise UserError(f"this process has already trained on another device or in another precision than {device} "
                         "takes. Restart the kernel, or train in a new process.") from None
 
-
+# %% ../../nbs/0_workshop/02_runs.ipynb #7rack3rs
 def start_trackers(a: Accelerator, out: Path | None) -> None:
     "Let the trackers begin to write, into the run folder."
     try:
@@ -605,10 +605,11 @@ def animate(
     images = []
     for frame in frames:
         try:
-            with Image.open(frame, formats=("PNG",)) as image:  # by its name alone, Pillow hands a file to other programs
+            with Image.open(frame, formats=("PNG",)) as image:  # Pillow would start Ghostscript for an EPS
                 images.append(image.convert("RGB").quantize(128, dither=Image.Dither.NONE))
         except Exception as e:  # a file can be wrong in any way
-            raise UserError(f"{frame} is no PNG picture ({first_line(e)}). Delete it; the animation goes without.") from None
+            raise UserError(f"{frame} is no PNG picture ({first_line(e)}). Delete it; the animation goes without "
+                            "it.") from None
     first, *others = images
     durations = [milliseconds] * len(others) + [10 * milliseconds]
     options = dict(save_all=True, append_images=others, duration=durations, loop=0)
