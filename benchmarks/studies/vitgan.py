@@ -4,10 +4,10 @@ Time is that of one thread: an arm has as many steps as fit into its seconds at 
 machine, one after the other and alone (`python -m studies.vitgan` in benchmarks/ measures that anew). Two seeds of a
 transformer on either side and on both for 540 seconds, beside two with constant rates, convolutions on both sides
 under the same recipe and chapter 50's DCGAN; three of a transformer that draws with as many steps as two threads do
-in that time. Then, for 240 seconds and two seeds each, the generator's parts left out or exchanged against a critic of
-convolutions, the discriminator's beside a generator of convolutions, and changes to the pair. Rates are 1e-3, or what
-their chapters have where both are convolutions (2e-3; the DCGAN's), and fall in the second half, the DCGAN's too. Some
-five hours with one thread; arms may run side by side.
+in that time. Then, for 240 seconds and two seeds each (those in ONCE: one), the generator's parts left out or
+exchanged against a critic of convolutions, the discriminator's beside a generator of convolutions, and changes to the
+pair. Rates are 1e-3, or what their chapters have where both are convolutions (2e-3; the DCGAN's), and fall in the
+second half, the DCGAN's too. Some five hours with one thread; arms may run side by side.
 """
 
 import copy
@@ -93,13 +93,13 @@ MS = {  # milliseconds of a step, the lower of two measurements; what costs noth
     "CNN-G, ViT-D: DiffAugment": 260,
     "CNN-G, ViT-D: consistency": 378,
     "CNN-G, ViT-D: no penalty": 215,
-    "CNN-G, ViT-D: spectral norm, no penalty": 231,
+    "CNN-G, ViT-D: spectral norm, no penalty": 231,  # not measured: no penalty's, and what the norm adds to a step
     "ViT-G, ViT-D: whole": 316,
     "ViT-G, ViT-D: constant rates": 316,
     "ViT-G, ViT-D: with labels": 330,
     "ViT-G, ViT-D: non-saturating": 308,
     "ViT-G, ViT-D: no penalty": 283,
-    "ViT-G, ViT-D: spectral norm, no penalty": 303,
+    "ViT-G, ViT-D: spectral norm, no penalty": 303,  # nor this
     "ViT-G, ViT-D: the paper's regularisers": 386,
 }
 
