@@ -47,7 +47,9 @@ class Range(NamedTuple):
 
 Positive = Annotated[int, Range(1, 10**9)]              # steps, samples
 NotNegative = Annotated[int, Range(0, 10**9)]
-Size = Annotated[int, Range(1, 2**16)]                  # a width, a number of layers, heads or codes
+Size = Annotated[int, Range(1, 2**16)]                  # a width, a number of heads or codes
+Layers = Annotated[int, Range(1, 256)]                  # of a network, one after the other
+Blocks = Annotated[int, Range(0, 256)]                  # layers, or feature maps, that there may be none of
 Sizes = Annotated[tuple[Size, ...], Range(1, 32)]       # a width for each level
 Seed = Annotated[int, Range(0, 2**40 - 1)]
 PositiveFloat = Annotated[float, Range(0, low_open=True)]

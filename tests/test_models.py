@@ -30,6 +30,7 @@ from genlab.gan import dcgan
 from genlab.lab import images
 from genlab.lab.training import Model, load_run
 from genlab.workshop import datasets
+from genlab.workshop.runs import peak_memory_mb, validated
 
 # The smallest of each model that still has all its parts. A key is a model's name on the command line; what
 # follows a "_" in it says which variant of that model.
@@ -184,6 +185,14 @@ def test_a_stored_model_comes_back(run, model, tmp_path):
     config.write_text(json.dumps(right | dict(wings=2)))
     with pytest.raises(UserError, match="wings"):
         type(net).from_pretrained(tmp_path / "stored")
+    taken = peak_memory_mb()
+    for name, value in (*((k, [60_000] * len(v)) for k, v in right.items() if k.endswith("shape")),
+                        *((k, 60_000) for k in ("width", "latent_dim", "dim", "channels") if k in right),
+                        *((k, [60_000, 60_000]) for k in ("widths",) if k in right)):
+        config.write_text(json.dumps(right | {name: value}))
+        with pytest.raises(UserError, match="does not hold"):  # that would be terabytes of weights
+            type(net).from_pretrained(tmp_path / "stored")
+    assert peak_memory_mb() - taken < 200, "MB, for settings that don't fit the weights"
     config.write_text(json.dumps(right))
     tensors = load_file(tmp_path / "stored" / "model.safetensors")
     name = next(name for name, value in tensors.items() if value.is_floating_point() and value.numel() > 1)
@@ -289,6 +298,9 @@ def test_wrong_settings_are_refused_in_a_sentence(run, model, call, work):
             code, said = call("train", "--resume", "wrong")
             assert code == 2 and name in said and len(said.strip().splitlines()) == 1, (name, value, said)
             refused += 1
+        if type(defaults[name]) is int and name not in ("steps", "epochs", "batch_size", "penalty_every", "n_labels"):
+            with pytest.raises(UserError, match=name):  # no network is that large
+                validated(cli.find_recipe(model).Config, {name: 10**9}, "the settings")
     assert refused > 20
     for key, value in (("seed", "abc"), ("trackers", ["os.path"]), ("budget", 3), ("config", None), ("config", []),
                        ("model", [model]), ("model", "pi-gan"), ("wings", 2), ("pictures", 0), ("ema", 1),
@@ -299,6 +311,13 @@ def test_wrong_settings_are_refused_in_a_sentence(run, model, call, work):
         code, said = call("list", "--runs", ".")
         assert code == 0 and model in said, "one bad folder doesn't hide the others"
     shutil.rmtree(work / "wrong")
+
+
+def test_a_model_that_could_not_hear_what_it_is_told_is_refused():
+    "Labels are told to the blocks, tokens to each other by attention."
+    for model, setting in (("cvae", "blocks"), ("prior", "depth"), ("masked-prior", "depth"), ("vit-cvae", "depth")):
+        with pytest.raises(UserError, match=f"{setting} .*at least 1"):
+            validated(cli.find_recipe(model).Config, {setting: 0}, "the settings")
 
 
 @every_model

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .. import NotNegative, Positive, Range, UserError
+from .. import Blocks, Layers, Positive, Range, Size, UserError
 from ..lab.training import Model, Recipe, TrainingConfig
 from ..points.colored_pi import SIZE, PiData, points_to_image
 from ..points.vae import PointRecipe, log_normal, mlp
@@ -352,11 +352,11 @@ class TemperatureKnobs:
 class PointFlowConfig(TrainingConfig):
     "A flow of single points with affine couplings (chapter 70_couplings)."
 
-    layers: Positive = 12
+    layers: Layers = 12
     "rounds of activation norm, linear layer and coupling"
-    hidden: Positive = 128
+    hidden: Size = 128
     "width of the couplings' networks"
-    depth: NotNegative = 2
+    depth: Blocks = 2
     "hidden layers of the couplings' networks"
     batch_size: Positive = 256
     "points per step"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive
+from .. import Blocks, Layers, NotNegative, Positive, Size
 from .couplings import ActNorm, Affine, Compose, LULinear
 from genlab.flow.realnvp import (
     Channels,
@@ -71,10 +71,10 @@ class Glow(ImageFlow):
         self,
         shape: tuple[int, int, int],  # of an image, (C, H, W)
         n_labels: NotNegative = 0,    # labels of the data that the flow is conditioned on; 0: none
-        rounds: Positive = 4,         # Glow steps at each level
-        width: Positive = 48,         # channels of the couplings' networks
-        blocks: NotNegative = 1,      # residual blocks of the couplings' networks
-        levels: Positive = 2,         # how often the image is squeezed
+        rounds: Layers = 4,           # Glow steps at each level
+        width: Size = 48,             # channels of the couplings' networks
+        blocks: Blocks = 1,           # residual blocks of the couplings' networks
+        levels: Layers = 2,           # how often the image is squeezed
         recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
         check_levels(shape, levels)

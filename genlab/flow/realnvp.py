@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from .. import NotNegative, Positive, UserError
+from .. import Blocks, Layers, NotNegative, Positive, Size, UserError
 from .couplings import ActNorm, Affine, Compose, Flow, FlowRecipe, TemperatureKnobs, inverse_error
 from ..lab.images import ImageSet, numbered, to_float
 from ..lab.metrics import bits_per_dim
@@ -456,10 +456,10 @@ class RealNVP(ImageFlow):
         self,
         shape: tuple[int, int, int],      # of an image, (C, H, W)
         n_labels: NotNegative = 0,    # labels of the data that the flow is conditioned on; 0: none
-        couplings: Positive = 3,      # with checkerboards, and again with channels, at each level
-        width: Positive = 32,         # channels of the couplings' networks
-        blocks: NotNegative = 2,      # residual blocks of the couplings' networks
-        levels: Positive = 2,         # how often the image is squeezed
+        couplings: Layers = 3,        # with checkerboards, and again with channels, at each level
+        width: Size = 32,             # channels of the couplings' networks
+        blocks: Blocks = 2,           # residual blocks of the couplings' networks
+        levels: Layers = 2,           # how often the image is squeezed
         # half of the numbers leave at each level; without, as many couplings on the whole image
         multi_scale: bool = True,
         dequantisation: Literal["uniform", "variational"] = "uniform",  # noise in the cells of the grey levels

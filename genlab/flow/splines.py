@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive, PositiveFloat, UserError
+from .. import Blocks, Layers, NotNegative, Positive, PositiveFloat, Size, UserError
 from .couplings import ActNorm, Affine, Compose, LULinear, PointFlow, PointFlowRecipe, point_transform
 from .realnvp import ImageFlow, ImageFlowRecipe, image_transform
 from ..lab.training import TrainingConfig, with_settings_of
@@ -251,15 +251,15 @@ class SplinePointFlowConfig(TrainingConfig):
 
     transform: Literal["affine", "spline", "autoregressive"] = "autoregressive"
     "couplings with affine maps or splines, or an autoregressive spline for the place, then the colour given the place"
-    layers: Positive = 2
+    layers: Layers = 2
     "autoregressive layers for the place, or rounds of coupling (the chapter takes 8 of those)"
-    hidden: Positive = 128
+    hidden: Size = 128
     "width of the networks"
-    depth: NotNegative = 2
+    depth: Blocks = 2
     "hidden layers of the networks"
-    bins: Positive = 16
+    bins: Size = 16
     "pieces of a spline"
-    octaves: NotNegative = 2
+    octaves: Blocks = 2
     "sines and cosines of each number that an autoregressive layer sees beside it"
     batch_size: Positive = 256
     "points per step"
@@ -298,11 +298,11 @@ class SplineFlow(ImageFlow):
         self,
         shape: tuple[int, int, int],  # of an image, (C, H, W)
         n_labels: NotNegative = 0,    # labels of the data that the flow is conditioned on; 0: none
-        couplings: Positive = 2,      # with checkerboards, and again with channels, at each level
-        width: Positive = 32,         # channels of the couplings' networks
-        blocks: NotNegative = 2,      # residual blocks of the couplings' networks
-        levels: Positive = 2,         # how often the image is squeezed
-        bins: Positive = 8,           # pieces of a spline
+        couplings: Layers = 2,        # with checkerboards, and again with channels, at each level
+        width: Size = 32,             # channels of the couplings' networks
+        blocks: Blocks = 2,           # residual blocks of the couplings' networks
+        levels: Layers = 2,           # how often the image is squeezed
+        bins: Size = 8,               # pieces of a spline
         bound: PositiveFloat = 4.0,   # the splines' range
         recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):

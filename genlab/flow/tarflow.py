@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Range, Share, Size, UserError
+from .. import Layers, NotNegative, NotNegativeFloat, Positive, PositiveFloat, Range, Share, Size, UserError
 from .couplings import Compose
 from .realnvp import FlowKnobs, ImageFlow, ImageFlowRecipe, dequantise
 from ..lab.images import ImageSet, check_asked, numbered
@@ -221,10 +221,10 @@ class TarFlow(ImageFlow):
     def __init__(
         self,
         shape: tuple[int, int, int],  # of an image, (C, H, W)
-        patch: Positive = 4,          # pixels (in each direction) that make a token
+        patch: Size = 4,              # pixels (in each direction) that make a token
         channels: Size = 64,          # width of the transformers
-        blocks: Size = 4,             # flows, in alternating order
-        layers: Size = 2,             # layers of the transformer in each flow
+        blocks: Layers = 4,           # flows, in alternating order
+        layers: Layers = 2,           # layers of the transformer in each flow
         heads: Size = 4,              # heads of the attention
         n_labels: NotNegative = 10,   # classes of the data; 0: a model without labels
         # Gaussian noise on images in [-1, 1], taken away from samples; 0: uniform noise within the grey levels

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import Positive, PositiveFloat, Sizes, UserError
+from .. import Positive, PositiveFloat, Size, Sizes, UserError
 from ..lab.images import ImageSet, Labels, check_asked, numbered, to_float, to_uint8
 from ..lab.metrics import feature_stats, frechet_distance, load_extractor
 from ..lab.pictures import ImageFacts, LabelKnobs, MeasuredRecipe, draw_images
@@ -98,7 +98,7 @@ class DCGAN(ImageGenerator):
         shape: tuple[int, int, int],       # of an image, (C, H, W)
         n_labels: int = 0,                 # classes or attributes that it is told; 0: none
         attributes: bool = False,          # several labels per image, each true or false
-        latent_dim: Positive = 100,        # size of the latent space
+        latent_dim: Size = 100,            # size of the latent space
         widths: Sizes = (32, 64, 128),     # channels before each doubling of the sides, from fine to coarse
     ):
         super().__init__()

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Probability, Sizes, UserError
+from .. import Blocks, NotNegativeFloat, Positive, PositiveFloat, Probability, Size, Sizes, UserError
 from genlab.gan.dcgan import (
     GANConfig,
     GANKnobs,
@@ -114,10 +114,10 @@ class StableGenerator(ImageGenerator):
         shape: tuple[int, int, int],   # of an image, (C, H, W)
         n_labels: int = 0,             # classes or attributes that it is told; 0: none
         attributes: bool = False,      # several labels per image, each true or false
-        latent_dim: Positive = 64,     # size of the latent space
+        latent_dim: Size = 64,         # size of the latent space
         widths: Sizes = (32, 64),      # channels of the generator at each resolution, from fine to coarse
-        patch: Positive = 2,           # pixels (in each direction) that its last layer draws together
-        blocks: NotNegative = 1,       # residual blocks at each resolution
+        patch: Size = 2,               # pixels (in each direction) that its last layer draws together
+        blocks: Blocks = 1,            # residual blocks at each resolution
     ):
         super().__init__()
         if n_labels and blocks == 0:
@@ -268,7 +268,7 @@ class CriticSettings:
 
     critic_widths: Sizes = (32, 64, 128)
     "channels of the critic after each halving of the sides"
-    critic_blocks: NotNegative = 0
+    critic_blocks: Blocks = 0
     "residual blocks of the critic after each halving"
     augment: Probability = 0.0
     "how probably an image is changed before the critic sees it, real or generated; for few images and long training"

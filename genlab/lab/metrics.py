@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['gaussian_kl', 'mse', 'psnr', 'bce', 'ssim', 'ms_ssim_weights', 'ms_ssim', 'bits_per_dim', 'SmallClassifier',
-           'ClassifierRecipe', 'fit_classifier', 'accuracy', 'train_classifier', 'Extractor', 'inception_extractor',
-           'load_extractor', 'FeatureStats', 'feature_stats', 'frechet_distance', 'frechet_from_features', 'kid',
-           'kid_subsets', 'inception_score', 'precision_recall', 'density_coverage', 'reference_features',
-           'evaluate_images']
+           'ClassifierRecipe', 'fit_classifier', 'accuracy', 'train_classifier', 'Extractor', 'published_weights',
+           'inception_extractor', 'load_extractor', 'FeatureStats', 'feature_stats', 'frechet_distance',
+           'frechet_from_features', 'kid', 'kid_subsets', 'inception_score', 'precision_recall', 'density_coverage',
+           'reference_features', 'evaluate_images']
 
 # %% ../../nbs/2_lab/24_metrics.ipynb #3eb5cfc8
 import argparse
@@ -328,19 +328,25 @@ class _Inception(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         return self.net((x.expand(-1, 3, -1, -1) + 1) / 2)[0].flatten(1)
 
-
-def _inception_state(path: str | Path | None, url: str) -> dict:
-    "The weights from a file, or from where pytorch-fid publishes them."
+# %% ../../nbs/2_lab/24_metrics.ipynb #cc71a66d
+def published_weights(
+    what: str,     # whose
+    path: str | Path | None,  # of a copy; by default the usual place, else a download
+    url: str,      # where its authors published them
+    digest: str,   # how their SHA-256 begins
+    instead: str,  # what to do without them
+) -> dict:
+    "Tensors by name. Raises a UserError where they can't be had; nothing in the file is executed."
     usual = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     where = Path(path) if path else usual
     try:
         if not where.is_file() and path is None:
             where.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(where), hash_prefix="6726825d", progress=False)
+            torch.hub.download_url_to_file(url, str(where), hash_prefix=digest, progress=False)
         return torch.load(where, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError) as e:
-        raise UserError(f"Inception's weights could not be had from {where} ({e}): put the file from {url} at {usual}, "
-                        "or pass its path, or use the small classifier of your data set.") from None
+        raise UserError(f"{what}'s weights could not be had from {where} ({e}): put the file from {url} at {usual}, "
+                        f"or pass its path, or {instead}.") from None
     # what a file of something else can cause
     except (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError):
         raise UserError(f"{where} is not a file of PyTorch weights. Download it again from {url}.") from None
@@ -355,7 +361,8 @@ def inception_extractor(
     except ImportError:
         raise UserError("Inception needs the package pytorch-fid, which is not installed. "
                         "Run `pip install pytorch-fid`.") from None
-    state = _inception_state(path, inception.FID_WEIGHTS_URL)
+    state = published_weights("Inception", path, inception.FID_WEIGHTS_URL, "6726825d",
+                              "use the small classifier of your data set")
     loader = inception.load_state_dict_from_url
     inception.load_state_dict_from_url = lambda *args, **kwargs: state  # its constructor would download
     try:

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive, UserError, printable
+from .. import Positive, Size, UserError, printable
 from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, load_images, numbered, to_uint8
 from .metrics import evaluate_images, load_extractor, mse, ssim
 from .training import Model, Recipe, RunSettings, build_model, load_run, plain
@@ -149,7 +149,11 @@ def draw_images(
         y = y.expand(n, *y.shape[1:]).to(device)
     pieces = [slice(i, min(i + 500, n)) for i in range(0, n, 500)]
     drawn = [model.sample(p.stop - p.start, None if y is None else y[p], generator=g, **knobs).cpu() for p in pieces]
-    return torch.cat(drawn)
+    x = torch.cat(drawn)
+    if not x.isfinite().all():
+        raise UserError(f"{(~x.isfinite().flatten(1).all(dim=1)).sum()} of {n} images have pixels that are not finite. "
+                        "Draw with milder settings, or train with a lower learning rate.")
+    return x
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #7226f89d
 class ImageRecipe(Recipe):
@@ -209,7 +213,7 @@ class ImageData:
 class ImageFacts:
     "What a run keeps of its images."
 
-    shape: tuple[NotNegative, ...]
+    shape: tuple[Size, Size, Size]
     "(C, H, W)"
     labels: tuple[str, ...] = ()
     "names of the classes or attributes; runs of older versions don't know them"

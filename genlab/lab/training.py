@@ -496,7 +496,16 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from typing_extensions import Doc
 
 from .. import BUDGETS, Positive, PositiveFloat, Seed, Share
-from ..workshop.runs import LARGEST_CONFIG, TRACKERS, first_line, load_weights, read_run, setting, validated
+from genlab.workshop.runs import (
+    LARGEST_CONFIG,
+    TRACKERS,
+    check_sizes,
+    first_line,
+    load_weights,
+    read_run,
+    setting,
+    validated,
+)
 
 # %% ../../nbs/2_lab/23_training.ipynb #755d26ed
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # how huggingface_hub is asked
@@ -554,6 +563,7 @@ def _from_pretrained(cls: Model, *, model_id: str, map_location: str = "cpu", st
     kinds = get_type_hints(cls.__init__, include_extras=True)
     for name in said.keys() & settings.keys() & kinds.keys():
         settings[name] = setting(name, settings[name], kinds[name], "config.json")
+    check_sizes(weights, lambda: cls(**settings))
     return load_weights(weights, cls(**settings), advice="Download it again.").to(map_location)
 
 # %% ../../nbs/2_lab/23_training.ipynb #dc572800

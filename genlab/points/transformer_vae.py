@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import Positive, UserError
+from .. import Layers, Size, UserError
 from .vae import PointVAE, PointVAEConfig, PointVAERecipe, kl_to_standard_normal, reparameterise
 
 # %% ../../nbs/1_points/13_transformer_vae.ipynb #7897980d
@@ -126,11 +126,11 @@ class CloudVAE(nn.Module):
 class TransformerPointVAEConfig(PointVAEConfig):
     "A VAE of single points, transformers over the five coordinates on both sides (chapter 13_transformer_vae)."
 
-    hidden: Positive = 32
+    hidden: Size = 32
     "width of a token"
-    depth: Positive = 1
+    depth: Layers = 1
     "transformer layers in the encoder and in the generator"
-    n_heads: Positive = 4
+    n_heads: Size = 4
     "attention heads; the width must be a multiple of it"
 
 

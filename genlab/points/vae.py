@@ -275,22 +275,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import NotNegative, NotNegativeFloat, Positive, PositiveFloat, UserError
+from .. import Blocks, NotNegativeFloat, Positive, PositiveFloat, Size, UserError
 
 # %% ../../nbs/1_points/12_vae.ipynb #d9f1930f
 @dataclass
 class PointVAEConfig:
     "A VAE of single points, MLPs on both sides (chapter 12_vae)."
 
-    latent_dim: Positive = 2
+    latent_dim: Size = 2
     "size of the latent space"
-    hidden: Positive = 128
+    hidden: Size = 128
     "width of the hidden layers"
-    depth: NotNegative = 3
+    depth: Blocks = 3
     "hidden layers in the encoder and in the decoder"
     max_sigma_px: PositiveFloat | None = 1.0
     "upper bound of the decoder's sigma for row and column, in pixels (in effect their value); None: learned freely"
-    components: Positive = 256
+    components: Size = 256
     "Gaussians in the density on z that is fitted after training"
     beta: Literal["constant", "linear", "cyclical"] = "constant"
     "schedule of the KL weight"

@@ -14,7 +14,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive, Sizes, UserError
+from .. import Blocks, Positive, Size, Sizes, UserError
 from ..lab.images import ImageSet, to_float
 from ..lab.layers import ConvDecoder, ConvEncoder
 from ..lab.pictures import HeldOut, MeasuredRecipe, grid
@@ -39,11 +39,11 @@ class AutoEncoder(Model):
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
-        latent_dim: Positive = 64,       # size of the code
+        latent_dim: Size = 64,           # size of the code
         widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
-        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
-        blocks: NotNegative = 1,         # residual blocks at each resolution
-        components: Positive = 10,       # Gaussians in the density of the codes
+        patch: Size = 2,                 # pixels (in each direction) that the first layer takes together
+        blocks: Blocks = 1,              # residual blocks at each resolution
+        components: Size = 10,           # Gaussians in the density of the codes
     ):
         super().__init__()
         self.shape = tuple(shape)

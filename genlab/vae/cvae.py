@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive, Sizes, UserError
+from .. import Layers, Positive, Size, Sizes, UserError
 from ..lab.images import Labels, check_asked, numbered
 from ..lab.layers import ConvDecoder, ConvEncoder, ResBlock
 from ..lab.metrics import Extractor
@@ -77,13 +77,13 @@ class CVAE(VAE):
         shape: tuple[int, int, int],     # of an image, (C, H, W)
         n_labels: Positive = 10,         # classes or attributes
         attributes: bool = False,        # several labels per image, each true or false
-        latent_dim: Positive = 64,       # size of the latent space
+        latent_dim: Size = 64,           # size of the latent space
         widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
-        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
-        blocks: NotNegative = 1,         # residual blocks at each resolution
+        patch: Size = 2,                 # pixels (in each direction) that the first layer takes together
+        blocks: Layers = 1,              # residual blocks at each resolution
         # likelihood: Gaussian with the best or unit variance, or logistic
         pixels: Literal["optimal", "unit", "logistic"] = "optimal",
-        components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
+        components: Size = 10,           # Gaussians in the density of the codes that is fitted after training
     ):
         Model.__init__(self)
         self.pixels = PIXELS[pixels]()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, NotNegativeFloat, Positive, Sizes
+from .. import Blocks, NotNegativeFloat, Size, Sizes
 from ..lab.images import ImageSet
 from ..lab.layers import ConvDecoder, ConvEncoder
 from ..lab.metrics import bits_per_dim
@@ -80,13 +80,13 @@ class VAE(Model):
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
-        latent_dim: Positive = 128,      # size of the latent space
+        latent_dim: Size = 128,          # size of the latent space
         widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
-        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
-        blocks: NotNegative = 1,         # residual blocks at each resolution
+        patch: Size = 2,                 # pixels (in each direction) that the first layer takes together
+        blocks: Blocks = 1,              # residual blocks at each resolution
         # likelihood: Gaussian with the best or unit variance, or logistic
         pixels: Literal["optimal", "unit", "logistic"] = "optimal",
-        components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
+        components: Size = 10,           # Gaussians in the density of the codes that is fitted after training
     ):
         super().__init__()
         self.pixels = PIXELS[pixels]()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .. import NotNegative, Positive, Size, Sizes, UserError
+from .. import Blocks, Layers, Positive, Size, Sizes, UserError
 from ..lab.layers import TransformerBlock
 from ..lab.training import Model
 from .cvae import CVAE, ConditionalDecoder, ConditionalEncoder
@@ -128,20 +128,20 @@ class ViTCVAE(CVAE):
         shape: tuple[int, int, int],     # of an image, (C, H, W)
         n_labels: Positive = 10,         # classes or attributes
         attributes: bool = False,        # several labels per image, each true or false
-        latent_dim: Positive = 64,       # size of the latent space
+        latent_dim: Size = 64,           # size of the latent space
         encoder: Literal["vit", "cnn"] = "vit",  # network that reads images
         decoder: Literal["vit", "cnn"] = "vit",  # network that writes them
         tokens_across: Size = 4,         # tokens in each direction: patches are the image's size through this
         width: Size = 128,               # numbers of a token
-        depth: Positive = 2,             # transformer blocks in each network
-        n_heads: Positive = 4,           # heads of their attention
+        depth: Layers = 2,               # transformer blocks in each network
+        n_heads: Size = 4,               # heads of their attention
         # what the code is read from and told to: every token, or a class token and one code token
         code: Literal["every", "class"] = "every",
-        smoothing: NotNegative = 16,     # feature maps that a 3x3 convolution makes the image of; 0: patches alone
+        smoothing: Blocks = 16,          # feature maps that a 3x3 convolution makes the image of; 0: patches alone
         widths: Sizes = (64, 128),       # of a cnn: channels at each resolution, from fine to coarse
         # of a cnn: pixels (in each direction) that the first layer takes together; 28 x 28 needs 2
-        patch: Positive = 4,
-        components: Positive = 10,       # Gaussians in the density of the codes that is fitted after training
+        patch: Size = 4,
+        components: Size = 10,           # Gaussians in the density of the codes that is fitted after training
     ):
         Model.__init__(self)
         self.pixels = GaussianPixels()

@@ -17,7 +17,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import Positive, Probability, Size, UserError
+from .. import Layers, Probability, Size, UserError
 from ..gan.dcgan import ImageGenerator
 from ..lab.layers import TransformerBlock
 from ..vae.vit_cvae import unpatchify
@@ -176,12 +176,12 @@ class ViTGenerator(ImageGenerator):
         shape: tuple[int, int, int],   # of an image, (C, H, W)
         n_labels: int = 0,             # classes or attributes that it is told; 0: none
         attributes: bool = False,      # several labels per image, each true or false
-        latent_dim: Positive = 64,     # size of the latent space
-        token_pixels: Positive = 4,    # pixels (in each direction) of a token
+        latent_dim: Size = 64,         # size of the latent space
+        token_pixels: Size = 4,        # pixels (in each direction) of a token
         width: Size = 96,              # numbers of a token, and of a style
-        depth: Positive = 3,           # transformer blocks
-        n_heads: Positive = 4,         # heads of their attention
-        mapping: Positive = 2,         # layers from code to style
+        depth: Layers = 3,             # transformer blocks
+        n_heads: Size = 4,             # heads of their attention
+        mapping: Layers = 2,           # layers from code to style
         head: Literal["conv", "linear", "siren", "cips"] = "conv",  # what makes pixels of a token
     ):
         super().__init__()

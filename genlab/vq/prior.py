@@ -14,7 +14,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/4_vq/42_prior.ipynb #6f178929
 import genlab
-from .. import NotNegative, Positive, Range, Share, Size, UserError
+from .. import Layers, NotNegative, Positive, Range, Share, Size, UserError
 from ..lab.images import ImageSet, check_asked, load_images, numbered, to_float, to_uint8
 from ..lab.layers import TransformerBlock
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
@@ -180,7 +180,7 @@ class TokenPrior(CodeTransformer):
         n_labels: int = 10,
         attributes: bool = False,    # labels are many per image, as for faces
         d_model: Size = 128,         # width of the transformer
-        depth: NotNegative = 4,      # blocks
+        depth: Layers = 4,           # blocks
         n_heads: Size = 4,           # heads of the attention
         dropout: Share = 0.1,        # share of numbers that are left out in training
         label_dropout: Share = 0.1,  # share of labels that are left out in training, for guidance
@@ -228,14 +228,15 @@ def filter_logits(
 # %% ../../nbs/4_vq/42_prior.ipynb #0efbd0c4
 def check_knobs(temperature: float, top_k: int | None, top_p: float, guidance: float) -> None:
     "A sentence for a knob that is off its scale."
-    if not temperature > 0:
-        raise UserError(f"temperature is {temperature}; it must be above 0 (0.01: nearly always the likeliest token).")
+    if not 1e-3 <= temperature <= 1e3:
+        raise UserError(f"temperature is {temperature}; it must lie between 0.001 (nearly always the likeliest token) "
+                        "and 1,000 (nearly any).")
     if top_k is not None and top_k < 1:
         raise UserError(f"top-k is {top_k}; at least one token has to stay.")
     if not 0 < top_p <= 1:
         raise UserError(f"top-p is {top_p}; it's a probability, above 0 and at most 1.")
-    if not guidance >= 0:
-        raise UserError(f"guidance is {guidance}; it must be at least 0 (1 is none, 2 or 3 are usual).")
+    if not 0 <= guidance <= 1e3:
+        raise UserError(f"guidance is {guidance}; it must lie between 0 and 1,000 (1 is none, 2 or 3 are usual).")
 
 
 @patch
@@ -359,8 +360,10 @@ class CodeData:
 
 @dataclass
 class CodeFacts(ImageFacts):
-    "What a run keeps of its codes; the shape is (K, H', W', labels, 1 if they are attributes)."
+    "What a run keeps of its codes."
 
+    shape: tuple[Positive, Size, Size, NotNegative, Literal[0, 1]]
+    "(K, H', W', labels, 1 if they are attributes)"
     made_for: str = ""
     "fingerprint of the VQ-VAE"
 

@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .. import NotNegative, NotNegativeFloat, Positive, Sizes, UserError
+from .. import Blocks, NotNegativeFloat, Positive, Size, Sizes, UserError
 from ..lab.images import ImageSet, to_float, to_uint8
 from ..lab.layers import ConvDecoder, ConvEncoder, feature_shape, group_norm
 from ..lab.metrics import FeatureStats, bits_per_dim, frechet_distance, load_extractor
@@ -92,11 +92,11 @@ class VQVAE(Model):
     def __init__(
         self,
         shape: tuple[int, int, int],     # of an image, (C, H, W)
-        n_codes: Positive = 512,         # size of the codebook, K
-        dim: Positive = 64,              # size of a code's vector, D
+        n_codes: Size = 512,             # size of the codebook, K
+        dim: Size = 64,                  # size of a code's vector, D
         widths: Sizes = (32, 64),        # channels at each resolution, from fine to coarse
-        patch: Positive = 2,             # pixels (in each direction) that the first layer takes together
-        blocks: NotNegative = 1,         # residual blocks at each resolution (form conv)
+        patch: Size = 2,                 # pixels (in each direction) that the first layer takes together
+        blocks: Blocks = 1,              # residual blocks at each resolution (form conv)
         form: Literal["conv", "residual"] = "conv",  # blocks between convolutions, or blocks that change the size
         quantizer: Literal[*QUANTIZERS] = "ema",     # how the codebook learns
         levels: tuple[Positive, ...] = (8, 8, 8),  # of fsq, which has no codebook; their product stands for n_codes

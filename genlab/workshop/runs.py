@@ -6,10 +6,10 @@
 __all__ = ['LARGEST_CONFIG', 'NAMES', 'FLOAT32', 'LONGEST', 'TRACKERS', 'sync', 'why_not_written', 'first_line',
            'write_atomically', 'create_run', 'PlainLoader', 'read_yaml', 'read_run', 'only_one', 'Misfit', 'number',
            'text', 'entries', 'fitted', 'one_of', 'shown', 'setting', 'validated', 'save_checkpoint', 'read_checkpoint',
-           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'choose_device', 'use_threads',
-           'check_trackers', 'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite',
-           'plot_curve', 'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions',
-           'write_metrics', 'keep_memory']
+           'load_checkpoint', 'is_finished', 'save_weights', 'load_weights', 'check_sizes', 'choose_device',
+           'use_threads', 'check_trackers', 'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt',
+           'first_nonfinite', 'plot_curve', 'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb',
+           'versions', 'write_metrics', 'keep_memory']
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #23ce733a
 import ctypes
@@ -42,7 +42,7 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from PIL import Image
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -406,6 +406,19 @@ def load_weights(
         raise UserError(f"{path} does not fit the model that config.yaml describes: "
                         f"{str(e).splitlines()[-1].strip()}") from None
     return model.eval()
+
+# %% ../../nbs/0_workshop/02_runs.ipynb #048986ae
+def check_sizes(path: str | Path, describe: Callable[[], nn.Module]) -> None:
+    "Raise a UserError where a file's header has other tensors than a model, before any memory is taken for either."
+    with torch.device("meta"):
+        wanted = {name: list(tensor.shape) for name, tensor in describe().state_dict().items()}
+    with safe_open(path, "pt") as f:
+        there = {name: f.get_slice(name).get_shape() for name in f.keys()}
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            raise UserError(f"its settings and its weights are not of one model: {name} is "
+                            f"{wanted.get(name, 'unknown')} by config.json, and {there.get(name, 'missing')} in "
+                            f"{Path(path).name}")
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #5feff25c
 def choose_device(name: str | None = None) -> str:  # cpu, cuda or mps
