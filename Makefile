@@ -12,11 +12,13 @@ PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check --no-compile $(CON
 unexport PYTHONDONTWRITEBYTECODE
 SMOKE := GENLAB_BUDGET=smoke MPLBACKEND=agg OMP_NUM_THREADS=1
 
-.PHONY: help demo lab test lint bench chapters badges newest constraints clean
+.PHONY: help demo lab test fuzz faults lint bench chapters badges newest constraints clean
 help:
 	@echo "make demo         train the coloured-pi generator and draw its pictures (a few minutes, most of it set-up)"
 	@echo "make lab          open the course in JupyterLab"
 	@echo "make test         export check, every chapter at the smoke budget, tests/"
+	@echo "make fuzz         a thousand damaged files: each is a sentence or harmless (ten minutes)"
+	@echo "make faults       sixty killed runs: each goes on to the same end (ten minutes)"
 	@echo "make lint         ruff over everything but the notebooks"
 	@echo "make bench        benchmarks side by side, each a table (about half an hour)"
 	@echo "make chapters     run the chapters at the laptop budget and save their outputs and their claims"
@@ -59,6 +61,12 @@ test: $(VENV)/.test
 	$(SMOKE) $(BIN)/nbdev-test --n-workers 2 --timing
 	@echo "== 3/3 tests/"
 	$(SMOKE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+fuzz: $(VENV)/.test
+	FUZZ=1000 $(SMOKE) $(BIN)/pytest tests/test_bad_inputs.py -k damaged
+
+faults: $(VENV)/.test
+	FAULTS=20 $(SMOKE) $(BIN)/pytest tests/test_faults.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check genlab tools tests benchmarks setup.py

@@ -143,11 +143,15 @@ def claim(
     said = f"{sentence}: {value:.4g} ({wanted})"
     holds = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
     assert holds, f"this claim does not hold: {said}"
-    print(said)
     if ledger := os.environ.get("GENLAB_CLAIMS"):
         line = dict(claim=sentence, value=value, at_least=low, at_most=high, seeds=seeds)
-        with open(ledger, "a", encoding="utf-8") as f:
-            f.write(json.dumps({name: v for name, v in line.items() if v is not None}, ensure_ascii=False) + "\n")
+        try:
+            with open(ledger, "a", encoding="utf-8") as f:
+                f.write(json.dumps({name: v for name, v in line.items() if v is not None}, ensure_ascii=False) + "\n")
+        except (OSError, ValueError) as e:
+            raise UserError(f"GENLAB_CLAIMS names {ledger[:300]}, which can't be written ({e.args[-1]}). Name a file, "
+                            "or unset it.") from None
+    print(said)
 
 
 def claimed_bounds(low, high, smoke) -> tuple[float | None, float | None]:

@@ -72,6 +72,13 @@ class List:
     "folder that holds run folders"
 
 
+class Early(argparse.ArgumentParser):
+    "Reads what has to be known before the other options are; what it can't read is a sentence."
+
+    def error(self, message: str):
+        raise UserError(f"{message}. See `genlab train --help`.")
+
+
 def open_run(folder: Path):
     "The settings of a run folder, checked."
     from genlab.lab.training import parse_settings
@@ -98,7 +105,7 @@ def build(run):
 
 def train(argv: list[str]) -> None:
     "`genlab train MODEL ...` or `genlab train --resume RUN`."
-    parser = argparse.ArgumentParser(prog="genlab train", add_help=False)
+    parser = Early(prog="genlab train", add_help=False)
     parser.add_argument("--resume", type=Path)
     known, rest = parser.parse_known_args(argv)
     if known.resume is not None:
@@ -110,7 +117,9 @@ def train(argv: list[str]) -> None:
         if is_finished(known.resume):
             print(f"{known.resume} is finished; nothing to do. Its numbers: genlab evaluate {known.resume}")
             return
-        run_training(known.resume, run, build(run))
+        recipe = build(run)
+        check_run(run, recipe)
+        run_training(known.resume, run, recipe)
         return
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
@@ -129,7 +138,7 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     from genlab.lab.training import RunOptions, RunSettings
 
     recipe = find_recipe(name)
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # these two set the defaults of the others
+    early = Early(add_help=False, allow_abbrev=False)  # these two set the defaults of the others
     early.add_argument("--budget", choices=BUDGETS)
     early.add_argument("--config", type=Path)
     known = early.parse_known_args(argv)[0]
@@ -140,9 +149,7 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     if known.budget or known.config is None:
         run.config = dataclasses.replace(run.config, **recipe.budgets[run.options.budget])
     parts = dict(folder=Place(), run=run.options, data=run.source, model=run.config)
-    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
-    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=recipe.Config.__doc__))
-    chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
+    chosen = grouped(parts, f"genlab train {name}", argv, recipe.Config.__doc__)
     return RunSettings(name, recipe, chosen.run, chosen.data, chosen.model).checked("the options"), chosen.folder.out
 
 
@@ -194,10 +201,10 @@ def run_training(out: Path, run, recipe) -> None:
 
     o = run.options
     state = processes(run)
-    if state.is_main_process:
-        steps = f"{recipe.steps} steps" + (f", {state.num_processes} processes" if state.num_processes > 1 else "")
-        print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, {steps})", flush=True)
     with only_one(out, state):
+        if state.is_main_process:
+            steps = f"{recipe.steps} steps" + (f", {state.num_processes} processes" if state.num_processes > 1 else "")
+            print(f"training {run.model} in {out} (budget {o.budget}, seed {o.seed}, {steps})", flush=True)
         try:
             model, progress = fit(recipe, recipe.data, steps=recipe.steps, batch_size=recipe.config.batch_size,
                                   seed=o.seed, out=out, ema=o.ema, accumulate=o.accumulate, device=o.device,
@@ -222,9 +229,9 @@ def run_training(out: Path, run, recipe) -> None:
 def sample(argv: list[str]) -> None:
     "`genlab sample RUN ...`; the options are those that steer the samples of this run."
     from genlab.lab.training import plain
-    from genlab.workshop.runs import choose_device, load_weights, use_threads, validated
+    from genlab.workshop.runs import choose_device, first_line, load_weights, use_threads, validated
 
-    folder = next((word for word in argv if (Path(word) / "config.yaml").is_file()), None)
+    folder = next((word for word in argv if os.path.isfile(f"{word}/config.yaml")), None)
     if folder is None:  # help, or a sentence that says what a run folder is
         open_run(tyro.cli(Sample, args=argv, prog="genlab sample").run)
     run = open_run(Path(folder))
@@ -239,9 +246,15 @@ def sample(argv: list[str]) -> None:
         raise UserError(f"{args.out} exists, and was not touched. Choose another --out.")
     use_threads(run.recipe.threads)
     n = args.n or run.recipe.shown
-    model = run.recipe.rebuild(run.config, run.facts)
-    load_weights(args.run / "model.safetensors", model).to(choose_device(args.device))
-    samples = run.recipe.generate(model, n, args.seed, knobs, run.facts, run.source)
+    model = load_weights(args.run / "model.safetensors", lambda: run.recipe.rebuild(run.config, run.facts))
+    model.to(choose_device(args.device))
+    try:
+        samples = run.recipe.generate(model, n, args.seed, knobs, run.facts, run.source)
+    except (IndexError, RuntimeError) as e:
+        if "allocate" in str(e):
+            raise
+        raise UserError(f"{args.run / 'model.safetensors'} holds numbers that can't be sampled from "
+                        f"({first_line(e)}). Train a new run.") from None
     args.out.parent.mkdir(parents=True, exist_ok=True)
     run.recipe.save(samples, args.out)
     print(f"{n} samples in {args.out}")
@@ -255,7 +268,7 @@ def evaluate(args: Evaluate) -> None:
     run = open_run(args.run)
     device = choose_device(args.device or run.options.device)
     recipe = build(run)
-    model = load_weights(args.run / "model.safetensors", recipe.model).to(device)
+    model = load_weights(args.run / "model.safetensors", lambda: recipe.model).to(device)
     costs = dict.fromkeys(COSTS)
     try:
         costs |= {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
@@ -264,10 +277,19 @@ def evaluate(args: Evaluate) -> None:
     measure(args.run, run, recipe, model, costs)
 
 
+def grouped(parts: dict, prog: str, argv: list[str], doc: str):  # an object with the parts' names
+    "Options in groups, each the fields of a dataclass's instance, which are the defaults."
+    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
+    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=doc))
+    return tyro.cli(OmitArgPrefixes[options], args=argv, prog=prog)
+
+
 def list_all(args: List) -> None:
     "`genlab list`."
     from genlab.workshop.runs import is_finished
 
+    if args.runs.exists() and not args.runs.is_dir():
+        raise UserError(f"{args.runs} is no folder; expected one that holds run folders.")
     print("models")
     for name, place in MODELS.items():
         print(f"  {name:22}{find_recipe(name).Config.__doc__}\n  {'':22}{place.replace(':', '.')}")
@@ -285,6 +307,8 @@ def list_all(args: List) -> None:
 
 def command(argv: list[str]) -> None:
     "Do what was asked for."
+    if odd := [word for word in argv if word.startswith("-") and not word.isprintable()]:
+        raise UserError(f"{odd[0]} is no option: it holds control characters.")
     own = {"train": train, "sample": sample}  # their options depend on the model
     if argv and argv[0] in own:
         return own[argv[0]](argv[1:])
@@ -295,7 +319,9 @@ def command(argv: list[str]) -> None:
 
 
 def main() -> int:
-    "The entry point: 0 if all went well, 2 after something that the user can put right, 130 after Ctrl-C."
+    """The entry point: 0 if all went well, 2 after something that the user can put right.
+
+    130 after Ctrl-C, and 141 where who reads has closed the pipe, as a shell would say."""
     # OpenMP's waiting threads spin: two trainings cost ten (benchmarks/README.md, "Side by side"). Set before PyTorch.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.stdout.reconfigure(errors="backslashreplace")
@@ -307,10 +333,14 @@ def main() -> int:
         said = str(e)
     except BrokenPipeError:  # `genlab list | head -1`: who reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141
     except OSError as e:
         said = (f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}. Make room or permission there, then try "
                 "again; a run that was begun goes on with genlab train --resume RUN.")
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            said = "the current folder was deleted. Change into one that is there."
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not any(word in str(e) for word in ("allocate", "overflowed")):
             raise

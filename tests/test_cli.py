@@ -255,6 +255,31 @@ def test_list_and_help(work):
     assert time.perf_counter() - start < 5
 
 
+@pytest.mark.parametrize("args", [("list",), ("--help",), ("train", "pi-vae", "--help"), ("train", "--help")])
+def test_a_closed_pipe_is_quiet(work, args):
+    "As `genlab list | head -1` closes it."
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "genlab.cli", *args], cwd=work, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_terminal_that_knows_ascii_only(work):
+    (work / "runs/\u03c0").mkdir()
+    done = subprocess.run([sys.executable, "-m", "genlab.cli", "list"], cwd=work, capture_output=True,
+                          env=os.environ | dict(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C"))
+    (work / "runs/\u03c0").rmdir()
+    assert done.returncode == 0 and b"\\u03c0" in done.stdout and not done.stderr
+
+
+def test_a_narrow_terminal_and_no_colour_in_a_pipe(work):
+    done = subprocess.run([sys.executable, "-m", "genlab.cli", "train", "pi-vae", "--help"], cwd=work, text=True,
+                          capture_output=True, env=os.environ | dict(COLUMNS="40"))
+    assert done.returncode == 0 and "\x1b" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 40
+
+
 def test_transformer_trains_from_a_users_folder(work):
     from genlab.points.colored_pi import draw_pi, save_pi
 

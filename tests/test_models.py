@@ -188,7 +188,7 @@ def test_a_stored_model_comes_back(run, model, tmp_path):
     taken = peak_memory_mb()
     for name, value in (*((k, [60_000] * len(v)) for k, v in right.items() if k.endswith("shape")),
                         *((k, 60_000) for k in ("width", "latent_dim", "dim", "channels") if k in right),
-                        *((k, [60_000, 60_000]) for k in ("widths",) if k in right)):
+                        *((k, [60_000, 60_000]) for k in ("widths",) if k in right and model != "vit-cvae")):
         config.write_text(json.dumps(right | {name: value}))
         with pytest.raises(UserError, match="does not hold"):  # that would be terabytes of weights
             type(net).from_pretrained(tmp_path / "stored")

@@ -359,7 +359,7 @@ def test_models_learn_store_and_recompute(name, n_labels, tmp_path):
     model.save_pretrained(tmp_path)
     back = type(model).from_pretrained(tmp_path)
     save_weights(tmp_path / "own.safetensors", model)
-    own = load_weights(tmp_path / "own.safetensors", MODELS[name](n_labels=n_labels, recompute=True)).train()
+    own = load_weights(tmp_path / "own.safetensors", lambda: MODELS[name](n_labels=n_labels, recompute=True)).train()
     z = model.encode(x, y)
     assert torch.equal(back.encode(x, y), z) and torch.equal(own.encode(x, y), z)
     made = [one.sample(3, y[:3] if n_labels else None, generator=torch.Generator().manual_seed(0))

@@ -203,7 +203,7 @@ def test_recipes_learn_and_round_trip(recipe_class, config_class, tmp_path):
     assert progress.log[-1]["loss"] < progress.log[0]["loss"]
     recipe.finish(recipe.model, seed=0)
     save_weights(tmp_path / "w.safetensors", recipe.model)
-    other = load_weights(tmp_path / "w.safetensors", recipe_class.build(recipe.config))
+    other = load_weights(tmp_path / "w.safetensors", lambda: recipe_class.build(recipe.config))
     assert torch.equal(recipe.draw(recipe.model.eval(), 50, 1), recipe.draw(other, 50, 1))
 
 

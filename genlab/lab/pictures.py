@@ -225,6 +225,9 @@ class ImageFacts:
         n = getattr(model, "n_labels", 0)
         if n == 0:
             raise UserError("this model was trained without labels, so it can't draw a class. Leave the label out.")
+        if self.labels and len(self.labels) != n:
+            raise UserError(f"the run's settings name {len(self.labels)} labels, and its model knows {n}. Put "
+                            "config.yaml back as `genlab train` wrote it.")
         return Labels(self.labels, self.attributes) if self.labels else numbered(n, self.attributes)
 
 
@@ -406,6 +409,8 @@ import shutil
 import tempfile
 from functools import partial
 
+from ..workshop.runs import read_json, setting
+
 # %% ../../nbs/2_lab/25_pictures.ipynb #2e34a373
 def load_shipped(
     cls: type[Model],  # of the model
@@ -419,10 +424,10 @@ def load_shipped(
         raise UserError(f"no {what} {name!r} ships; there are {', '.join(there) or 'none'} in {folder}.")
     model = cls.from_pretrained(folder / name).eval().requires_grad_(False)
     path = folder / name / "record.json"
+    record = read_json(path, "record of a model", "Install genlab again.")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        labels = Labels(tuple(record["labels"]), model.attributes)
-    except (ValueError, KeyError, TypeError, OSError) as e:
+        labels = Labels(setting("labels", record["labels"], tuple[str, ...], "labels"), model.attributes)
+    except (ValueError, KeyError, TypeError) as e:
         raise UserError(f"{path} is no record of a model ({first_line(e)}). Install genlab again.") from None
     if model.n_labels not in (0, len(labels)):
         raise UserError(f"{path} names {len(labels)} labels of a model with {model.n_labels}. Install genlab again.")

@@ -8,6 +8,7 @@ __all__ = ['SIZE', 'GLYPH', 'WHITE', 'TEAL', 'MAGENTA', 'COLOUR_NOISE', 'TRAIN_S
            'PiData', 'estimate_mask', 'hold_back', 'load_jpeg_pi', 'load_pi']
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #dfce16cd
+import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -161,8 +162,8 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
                         "A data folder holds pi_xs.npy, pi_ys.npy and sparse_pi_colored.png (or .jpg).")
     try:
         a = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may promise more than there is memory
-    except (ValueError, OSError, EOFError, OverflowError, MemoryError) as e:
-        raise UserError(f"{path} can't be read as a NumPy array ({e}). "
+    except Exception as e:  # any bytes may be in the file, and NumPy's reader fails in many ways
+        raise UserError(f"{path} can't be read as a NumPy array ({str(e).splitlines()[0] if str(e) else 'damaged'}). "
                         "Save it again with np.save, as int64 of shape (n,).") from None
     if not isinstance(a, np.ndarray) or a.ndim != 1:
         raise UserError(f"{path} has shape {getattr(a, 'shape', '?')}; expected (n,), one number per point. "
@@ -171,7 +172,7 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
         raise UserError(f"{path} is empty: a data set needs at least one point.")
     if len(a) > SIZE**2:
         raise UserError(f"{path} has {len(a):,} numbers; expected at most {SIZE**2:,}. Drop repeats with np.unique.")
-    if not np.issubdtype(a.dtype, np.integer):
+    if a.dtype.kind not in "iu":
         bad = " with NaN or infinite values" if a.dtype.kind == "f" and not np.isfinite(a).all() else ""
         raise UserError(f"{path} holds {a.dtype}{bad}; expected int64 pixel numbers from 0 to 299. "
                         "Round them and use .astype('int64').")
@@ -210,8 +211,8 @@ def read_pi(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # xs (rows), ys (columns), int64 (n,); image, uint8 (300, 300, 3)
     "Read a data folder; raises `UserError` where something is wrong."
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Name the one that holds pi_xs.npy, pi_ys.npy and the picture.")
+    if not os.path.isdir(folder):
+        raise UserError(f"{str(folder)[:300]} is not a folder. Name the one that holds pi_xs.npy and the others.")
     xs, ys = (_read_pixel_numbers(folder / f"pi_{axis}.npy") for axis in ("xs", "ys"))
     image = _read_image(folder)
     if len(xs) != len(ys):
@@ -223,7 +224,7 @@ def read_pi(
                         "Drop the repeats with np.unique.")
     lit, swapped = ((image[i, j].max(axis=1) > 32).mean() for i, j in ((xs, ys), (ys, xs)))
     if lit < 0.9:
-        if swapped > lit:
+        if swapped >= 0.9:
             raise UserError(f"{folder} seems to have its axes swapped: only {lit:.0%} of the points hit a coloured "
                             f"pixel at image[xs, ys], but {swapped:.0%} at image[ys, xs]. "
                             "xs must be the row: swap the names of pi_xs.npy and pi_ys.npy.")

@@ -349,7 +349,11 @@ class PointCommands:
 # %% ../../nbs/1_points/12_vae.ipynb #ec37fd66
 def draw_points(model: nn.Module, n: int, seed: int, **knobs) -> Tensor:  # (n, 5), on the CPU
     "n samples of a model of points from a seed; the global random state stays as it was."
-    return model.sample(n, generator=torch.Generator(model.shift.device).manual_seed(seed), **knobs).cpu()
+    points = model.sample(n, generator=torch.Generator(model.shift.device).manual_seed(seed), **knobs).cpu()
+    if not points.isfinite().all():
+        raise UserError(f"{(~points.isfinite().all(dim=1)).sum()} of {n} points are not finite. Draw with milder "
+                        "settings, or train with a lower learning rate.")
+    return points
 
 
 def save_points(points: Tensor, path: Path) -> None:

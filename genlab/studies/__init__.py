@@ -28,7 +28,7 @@ def read_lines(path: Path) -> list[dict]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict) or row.keys() != FIELDS:
             raise UserError(

@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,7 +42,7 @@ from genlab.lab.training import (
 )
 from ..vae.cvae import agreement, read
 from .vqvae import VQVAE, VQVAERecipe, reconstruction_fid
-from ..workshop.runs import load_weights, save_weights, validated, versions, write_atomically
+from ..workshop.runs import load_weights, read_json, save_weights, validated, versions, write_atomically
 
 # %% ../../nbs/4_vq/42_prior.ipynb #7520c747
 @dataclass(frozen=True, eq=False, repr=False)
@@ -287,7 +288,7 @@ def store_fingerprint(prior: TokenPrior, vqvae: VQVAE) -> None:
 # %% ../../nbs/4_vq/42_prior.ipynb #6f77ce19
 def check_pair(prior: TokenPrior, vqvae: VQVAE) -> None:
     "Refuse a VQ-VAE that the prior wasn't trained on."
-    expected, found = bytes(prior.made_for.tolist()).decode(), fingerprint(vqvae)
+    expected, found = bytes(prior.made_for.tolist()).decode(errors="replace"), fingerprint(vqvae)
     if prior.made_for.any() and expected != found:
         raise UserError(f"the prior was trained on the codes of another VQ-VAE (fingerprint {expected}, not {found}), "
                         "so its tokens mean nothing here. Give it the one that it was trained on.")
@@ -500,18 +501,17 @@ def load_pair(
     if not (folder / "pair.json").is_file():
         raise UserError(f"{folder} holds no pair.json. A pair is written by "
                         "`python -m genlab.vq.prior --vqvae RUN --prior RUN --out FOLDER`.")
-    where = str(folder / "pair.json")
+    where, again = str(folder / "pair.json"), "Take the pair from where it was made again."
+    record = read_json(folder / "pair.json", "record of a pair", again)
     try:
-        record = json.loads((folder / "pair.json").read_text(encoding="utf-8"))
         told = {(kind, key): record[kind][key] for kind in ("vqvae", "prior") for key in ("config", "shape")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UserError(f"{where} is no record of a pair ({type(e).__name__}: {e}). "
-                        "Take the pair from where it was made again.") from None
+    except (KeyError, TypeError) as e:
+        raise UserError(f"{where} is no record of a pair ({type(e).__name__}: {e}). {again}") from None
     models = []
     for name, recipe in (("vqvae", VQVAERecipe), ("prior", TokenPriorRecipe)):
         config = validated(recipe.Config, told[name, "config"], where)
         facts = validated(recipe.Facts, dict(shape=told[name, "shape"]), where)
-        model = load_weights(folder / f"{name}.safetensors", recipe.build(config, facts.shape))
+        model = load_weights(folder / f"{name}.safetensors", partial(recipe.build, config, facts.shape), again)
         models.append(model.requires_grad_(False))
     vqvae, prior = models
     check_pair(prior, vqvae)

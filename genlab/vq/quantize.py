@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['nearest', 'code_sums', 'lloyd', 'ema_step', 'straight_through', 'rotate_through', 'Quantized', 'Quantizer',
-           'VectorQuantizer', 'random_rows', 'perplexity', 'usage', 'FSQ']
+           'VectorQuantizer', 'random_rows', 'perplexity', 'usage', 'check_fsq', 'FSQ']
 
 # %% ../../nbs/4_vq/40_quantize.ipynb #74429e3d
 import math
@@ -250,13 +250,20 @@ def usage(counts: Tensor) -> float:  # (K,)
     return (counts > 0).double().mean().item()
 
 # %% ../../nbs/4_vq/40_quantize.ipynb #dcebb99f
+def check_fsq(levels: Sequence[int]) -> None:
+    "A sentence for levels that can't be."
+    if not levels or any(level < 2 for level in levels):
+        raise UserError(f"levels are {tuple(levels)}; each number needs at least 2 levels.")
+    if math.prod(levels) > 2**31:
+        raise UserError(f"{len(levels)} levels make {math.prod(levels):.2g} codes; expected at most {2**31:,}.")
+
+# %% ../../nbs/4_vq/40_quantize.ipynb #7590f99e
 class FSQ(Quantizer):
     "Finite scalar quantisation: a few numbers, each rounded to a few levels (Mentzer et al. 2023)."
 
     def __init__(self, levels: Sequence[int] = (8, 8, 8), dim: int = 64):  # dim: D, of the features
         super().__init__()
-        if any(level < 2 for level in levels):
-            raise UserError(f"levels are {tuple(levels)}; each number needs at least 2 levels.")
+        check_fsq(levels)
         self.n_codes = math.prod(levels)
         self.project_in, self.project_out = nn.Linear(dim, len(levels)), nn.Linear(len(levels), dim)
         self.register_buffer("levels", torch.tensor(levels))

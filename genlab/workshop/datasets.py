@@ -103,9 +103,10 @@ def _read_whole(path: Path) -> bytes:
 # %% ../../nbs/0_workshop/00_datasets.ipynb #eb5efa5e
 def read_idx(
     path: str | Path,
+    content: bytes | None = None,  # what the file holds, if it has been unpacked
 ) -> np.ndarray:  # uint8, in the shape that the header announces
     "An IDX file of bytes (LeCun's format of MNIST). Raises UserError if it isn't what its own header announces."
-    content = bytearray(_read_whole(Path(path)))
+    content = bytearray(_read_whole(Path(path)) if content is None else content)
     n_dims = content[3] if len(content) >= 4 else 0
     start = 4 + 4 * n_dims
     if content[:3] != b"\0\0\x08" or not 1 <= n_dims <= 4 or len(content) < start:
@@ -158,7 +159,9 @@ def _unpacked(root: Path, name: str, file: str) -> Path:
         raise DataMissing(f"{home} is missing")
     if found[0].suffix != ".gz":
         return found[0]
-    _write_whole(home, _gunzip(found[0]))
+    content = _gunzip(found[0])
+    read_idx(found[0], content)  # a page that says "not found" is not unpacked to stay
+    _write_whole(home, content)
     return home
 
 
@@ -215,12 +218,15 @@ def _open_picture(item: Path | bytes, who: str, expected: tuple[int, int] | None
     if expected and opened.size != expected:
         raise UserError(f"{who} has {opened.width}x{opened.height} pixels; expected {expected[0]}x{expected[1]}. "
                         "Take it from the archive again.")
+    if opened.mode[0] in "IF":
+        raise UserError(f"{who} has more than 8 bits for a colour (mode {opened.mode}); expected 8. Take it from the "
+                        "archive again.")
     if max(opened.size) > LARGEST_SIDE:
         raise UserError(f"{who} has {opened.width}x{opened.height} pixels; expected at most {LARGEST_SIDE:,} in each "
                         "direction. It is no picture of this data set.")
     return opened
 
-
+# %% ../../nbs/0_workshop/00_datasets.ipynb #35ca4d76
 def _decoded(item: Path | bytes, who: str, expected: tuple[int, int] | None, mode: str) -> Image.Image:
     "Its pixels, or one sentence: whatever the bytes are."
     try:
@@ -313,6 +319,8 @@ def decode_once(
                 _decode_missing(items, decode, (len(items), *shape), path)
     try:
         x = np.load(path, mmap_mode="c")
+        if not isinstance(x, np.ndarray):
+            raise ValueError("it is an archive")
     except Exception as e:  # any bytes may be in the file
         raise UserError(f"{path} is damaged ({_short(e)}). Delete it: it is made again from the pictures.") from None
     if x.dtype != np.uint8 or x.shape != (len(items), *shape):
@@ -366,6 +374,9 @@ def _celeba_lists(folder: Path, split: str) -> tuple[list[Path], np.ndarray, lis
         raise UserError(f"{folder}: list_attr_celeba has {len(attributes)} pictures and list_eval_partition "
                         f"{len(parts)}, {len(attributes.keys() ^ parts.keys())} of them in one only; expected the same "
                         "ones. Take both lists from the same archive.")
+    if unknown := {part for part, in parts.values()} - {0, 1, 2}:
+        raise UserError(f"{folder}: list_eval_partition has a part {min(unknown)}; expected 0, 1 and 2, for training, "
+                        "validation and test. Take the list from the archive again.")
     files = [file for file, (part,) in parts.items() if part == SPLITS.index(split)]
     pictures = folder / "img_align_celeba"
     if (pictures / "img_align_celeba").is_dir():  # Kaggle's archive
@@ -391,6 +402,9 @@ def _read_celeba(root: Path, name: str, split: str, size: int | None) -> Picture
     if parquets := _parquets(folder, split):
         items = ParquetPictures(parquets, "image")
         names = items.flags()
+        if not names:
+            raise UserError(f"{folder}: the Parquet files have no column of true and false, so no attribute. Take the "
+                            "files from their page again.")
         y = np.stack([np.where(items.column(a, bool), 1, -1) for a in names], axis=1)
         key = items.key
     else:
@@ -534,6 +548,14 @@ def flags(self: ParquetPictures) -> list[str]:
     return [field.name for field in self.files[0].schema_arrow if str(field.type) == "bool"]
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #f0123d2e
+def _classes(name: str, y: Sequence[int]) -> Sequence[int]:
+    "Classes as they are, if they can be."
+    if len(y) and not 0 <= min(y) <= max(y) <= 9:
+        raise UserError(f"{name} has classes from {min(y)} to {max(y)}; expected 0 to 9. Take the files from their "
+                        "page again.")
+    return y
+
+
 def _read_cifar10(root: Path, name: str, split: str, size: int | None) -> Pictures:
     "CIFAR-10: 50,000 images for train and validation together, 10,000 for test."
     part = "test" if split == "test" else "train"
@@ -545,17 +567,14 @@ def _read_cifar10(root: Path, name: str, split: str, size: int | None) -> Pictur
         x, y = (np.concatenate(both) for both in zip(*parts, strict=True))
     elif parquets := _parquets(root / "cifar10", part):
         pictures = ParquetPictures(parquets, "img")
+        y = _classes(name, pictures.column("label", int))
         cache = root / "cifar10" / "decoded" / f"{part}_{content_key(pictures.key)}.npy"
         x = decode_once(pictures, partial(decode_picture, expected=(32, 32)), (3, 32, 32), cache)
-        y = pictures.column("label", int)
     elif (root / "cifar-10-batches-py").is_dir():
         x, y = _cifar_pickles(root, split)
     else:
         raise DataMissing(f"{missing[0]} is missing")
-    if len(y) and not 0 <= min(y) <= max(y) <= 9:
-        raise UserError(f"{name} has classes from {min(y)} to {max(y)}; expected 0 to 9. Take the files from their "
-                        "page again.")
-    return Pictures(torch.from_numpy(x), torch.as_tensor(np.asarray(y, np.int64)), NAMES[name])
+    return Pictures(torch.from_numpy(x), torch.as_tensor(np.asarray(_classes(name, y), np.int64)), NAMES[name])
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #0b9db551
 EMOJI_GROUPS = dict(  # first code points, hexadecimal
@@ -788,11 +807,13 @@ def _download(name: str, root: Path) -> str | None:  # None, or why it failed
     except Exception as e:  # no network, no server, no disk, no gdown, a wrong checksum
         why = str(e).strip().splitlines()[-1] if str(e).strip() else type(e).__name__
         _failed[name] = (time.monotonic(), _short(why))
+        (root / ".download.lock").unlink(missing_ok=True)
         return _failed[name][1]
+    else:
+        _move(staging, root)
     finally:
         socket.setdefaulttimeout(before)
-    _move(staging, root)
-    shutil.rmtree(staging, ignore_errors=True)  # archives that are unpacked
+        shutil.rmtree(staging, ignore_errors=True)  # archives that are unpacked, or what came of them
     return None
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #f6037070
@@ -819,7 +840,7 @@ def _sentence(name: str, root: Path, missing: str, why: str) -> str:
 READERS = dict(
     mnist=_read_mnist, fashion_mnist=_read_mnist, cifar10=_read_cifar10, celeba=_read_celeba, emoji=_read_emoji)
 
-
+# %% ../../nbs/0_workshop/00_datasets.ipynb #b88d2086
 def find_pictures(
     name: str,         # mnist, fashion_mnist, cifar10, celeba or emoji
     split: str,        # "train", "validation" or "test"; of mnist, fashion_mnist and cifar10 both first are one
@@ -833,6 +854,7 @@ def find_pictures(
         missing = str(e)
     try:
         root.mkdir(parents=True, exist_ok=True)
+        (root / ".download.lock").touch()  # FileLock would try for ever where nothing can be written
         with FileLock(root / ".download.lock"):
             try:
                 return READERS[name](root, name, split, size)  # another process may have fetched it meanwhile
