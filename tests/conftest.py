@@ -53,7 +53,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-LONGEST = ["test_browser", "test_training", "test_models", "test_flow_cli", "test_vq", "test_loop"]
+LONGEST = ["test_browser", "test_bad_inputs", "test_training", "test_models", "test_flow_cli", "test_vq", "test_loop"]
 
 
 def pytest_collection_modifyitems(items):
