@@ -795,6 +795,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'genlab.lab.training.hash_of': ('2_lab/training.html#hash_of', 'genlab/lab/training.py'),
                                      'genlab.lab.training.load_run': ('2_lab/training.html#load_run', 'genlab/lab/training.py'),
                                      'genlab.lab.training.make_average': ('2_lab/training.html#make_average', 'genlab/lab/training.py'),
+                                     'genlab.lab.training.mean_of': ('2_lab/training.html#mean_of', 'genlab/lab/training.py'),
                                      'genlab.lab.training.name_the_module': ( '2_lab/training.html#name_the_module',
                                                                               'genlab/lab/training.py'),
                                      'genlab.lab.training.only_these_learn': ( '2_lab/training.html#only_these_learn',

@@ -149,7 +149,9 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     if known.budget or known.config is None:
         run.config = dataclasses.replace(run.config, **recipe.budgets[run.options.budget])
     parts = dict(folder=Place(), run=run.options, data=run.source, model=run.config)
-    chosen = grouped(parts, f"genlab train {name}", argv, recipe.Config.__doc__)
+    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
+    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=recipe.Config.__doc__))
+    chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
     return RunSettings(name, recipe, chosen.run, chosen.data, chosen.model).checked("the options"), chosen.folder.out
 
 
@@ -251,7 +253,7 @@ def sample(argv: list[str]) -> None:
     try:
         samples = run.recipe.generate(model, n, args.seed, knobs, run.facts, run.source)
     except (IndexError, RuntimeError) as e:
-        if "allocate" in str(e):
+        if too_large(e):
             raise
         raise UserError(f"{args.run / 'model.safetensors'} holds numbers that can't be sampled from "
                         f"({first_line(e)}). Train a new run.") from None
@@ -275,13 +277,6 @@ def evaluate(args: Evaluate) -> None:
     except (FileNotFoundError, ValueError, AttributeError, RecursionError):  # measuring anew is the cure
         pass
     measure(args.run, run, recipe, model, costs)
-
-
-def grouped(parts: dict, prog: str, argv: list[str], doc: str):  # an object with the parts' names
-    "Options in groups, each the fields of a dataclass's instance, which are the defaults."
-    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
-    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=doc))
-    return tyro.cli(OmitArgPrefixes[options], args=argv, prog=prog)
 
 
 def list_all(args: List) -> None:
@@ -318,6 +313,11 @@ def command(argv: list[str]) -> None:
     return {Evaluate: evaluate, List: list_all}[type(chosen)](chosen)
 
 
+def too_large(e: Exception) -> bool:
+    "Whether PyTorch or Python failed for want of memory."
+    return isinstance(e, MemoryError) or any(word in str(e) for word in ("allocate", "overflowed"))
+
+
 def main() -> int:
     """The entry point: 0 if all went well, 2 after something that the user can put right.
 
@@ -342,7 +342,7 @@ def main() -> int:
         except FileNotFoundError:
             said = "the current folder was deleted. Change into one that is there."
     except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError) and not any(word in str(e) for word in ("allocate", "overflowed")):
+        if not too_large(e):
             raise
         said = "the model or its samples need more memory than there is. Choose smaller settings, or fewer samples."
     except KeyboardInterrupt as e:

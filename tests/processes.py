@@ -12,6 +12,11 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
+# A program with few drawn images, which looks at few samples and saves every five steps.
+OFTEN = ("from genlab.lab import images, training; from genlab.gan import dcgan; from genlab import cli; import sys;"
+         "images.DRAWN['shapes'] = (600, 100, 100); dcgan.N_LOOK = 200;"
+         "training.fit.__kwdefaults__['save_every'] = 5; sys.exit(cli.main())")
+
 
 def command(processes: int, *args) -> list[str]:
     launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []

@@ -10,14 +10,11 @@ import sys
 import time
 
 import pytest
-from processes import assert_same_weights, environment
+from processes import OFTEN, assert_same_weights, environment
 from test_models import MODELS
 
 KILLS = int(os.environ.get("FAULTS", "2"))
 LONGER = {"pi-vae": ("--epochs", "30"), "vae": ("--steps", "120"), "relgan": ("--steps", "90")}
-START = ("from genlab.lab import images, training; from genlab.gan import dcgan; from genlab import cli; import sys;"
-         "images.DRAWN['shapes'] = (600, 100, 100); dcgan.N_LOOK = 200;"
-         "training.fit.__kwdefaults__['save_every'] = 5; sys.exit(cli.main())")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +23,7 @@ def work(tmp_path_factory):
 
 
 def started(work, *words) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", START, "train", *words], cwd=work, env=environment(work),
+    return subprocess.Popen([sys.executable, "-c", OFTEN, "train", *words], cwd=work, env=environment(work),
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from two_networks import Game
 
 from genlab import UserError
-from genlab.lab.training import Progress, Recipe, Update, check_sharing, fit, only_these_learn, restore
+from genlab.lab.training import Progress, Recipe, Update, check_optimizer, check_sharing, fit, only_these_learn, restore
 from genlab.workshop.runs import choose_device, create_run, curve_names, first_nonfinite, load_checkpoint, plot_log
 
 
@@ -346,3 +346,26 @@ def test_a_checkpoint_with_another_network_beside_is_refused():
     both = Recipe(dict(model=nn.Linear(2, 1), probe=nn.Linear(2, 1)), lr=1e-3)
     with pytest.raises(ValueError, match="it has the networks model, probe, not model"):
         restore(Progress(Plain(), 0.9), Progress(both, 0.9).state_dict())
+
+
+@pytest.mark.parametrize("make", [
+    lambda w: torch.optim.SGD(w, lr=0.1), lambda w: torch.optim.SGD(w, lr=0.1, momentum=0.9),
+    lambda w: torch.optim.RMSprop(w, lr=0.1), lambda w: torch.optim.AdamW(w, lr=0.1)])
+def test_the_state_of_any_optimiser_is_taken_back_unless_it_is_of_another_size(make):
+    "A mean that is shorter than its weights would be written beyond its end."
+    layer = nn.Linear(3, 2)
+    optimizer = make(layer.parameters())
+    layer(torch.ones(4, 3)).sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    check_optimizer(state, make(layer.parameters()))
+    for kept in state["state"].values():
+        for name, value in kept.items():
+            if isinstance(value, torch.Tensor) and name != "step":
+                kept[name] = value.flatten()[:1]
+                with pytest.raises(ValueError, match=name):
+                    check_optimizer(state, make(layer.parameters()))
+                kept[name] = value
+    state["param_groups"][0]["lr"] = "fast"
+    with pytest.raises(TypeError, match="lr is 'fast'"):
+        check_optimizer(state, make(layer.parameters()))

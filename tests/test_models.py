@@ -22,7 +22,7 @@ import torch
 import torchvision
 import yaml
 from layouts import write_celeba, write_cifar, write_cifar_pickles, write_gz, write_mnist
-from processes import assert_same_weights, environment
+from processes import OFTEN, assert_same_weights, environment
 from safetensors.torch import load_file, save_file
 
 from genlab import UserError, cli
@@ -328,11 +328,8 @@ def test_a_killed_run_goes_on_to_the_same_end(run, model, call, work):
     settings = [command_name(model), *settings]
     code, said = call("train", *settings, "--out", f"{model}_whole")
     assert code == 0, said
-    few = ("from genlab.lab import images, training; from genlab.gan import dcgan; from genlab import cli; import sys;"
-           "images.DRAWN['shapes'] = (600, 100, 100); dcgan.N_LOOK = 200;"
-           "training.fit.__kwdefaults__['save_every'] = 5; sys.exit(cli.main())")
     middle = sorted((work / f"{model}_whole" / "samples").glob("step_*.png"))[8]
-    command = [sys.executable, "-c", few, "train", *settings, "--out", f"{model}_cut"]
+    command = [sys.executable, "-c", OFTEN, "train", *settings, "--out", f"{model}_cut"]
     process = subprocess.Popen(command, cwd=work, env=environment(work), stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True)
     assert wait_for(work / f"{model}_cut" / "samples" / middle.name, process)

@@ -8,7 +8,8 @@ __all__ = ['HUB', 'MEANS', 'batch_index', 'reseed', 'Recipe', 'averaging', 'make
            'train_through', 'final_model', 'check_recipe', 'stored_file', 'Model', 'hash_of', 'with_settings_of',
            'build_model', 'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings', 'load_run',
            'check_sharing', 'settings_of', 'check_numbers', 'check_training', 'start', 'as_today', 'check_log',
-           'check_tensors', 'check_state', 'check_optimizer', 'alike', 'restore', 'continue_from', 'name_the_module']
+           'check_tensors', 'check_state', 'check_optimizer', 'mean_of', 'alike', 'restore', 'continue_from',
+           'name_the_module']
 
 # %% ../../nbs/2_lab/23_training.ipynb #d5418c87
 import math
@@ -802,31 +803,36 @@ MEANS = {"step", "exp_avg", "exp_avg_sq"}  # what Adam keeps of each parameter
 
 
 def check_optimizer(stored: dict, optimizer: torch.optim.Optimizer) -> None:
-    "Raise a TypeError or ValueError for a state that isn't this Adam's: beyond a mean too short Adam would write."
+    "Raise a TypeError or ValueError for a state that isn't this one's: beyond a mean too short Adam would write."
     groups, own = stored["param_groups"], optimizer.state_dict()["param_groups"]
     if len(groups) != len(own):
         raise ValueError("its optimiser has other groups")
     for theirs, ours in zip(groups, own, strict=True):
-        for name in ("params", "lr", "betas"):
-            if not alike(theirs[name], ours[name]):
-                raise TypeError(f"its optimiser's {name} is {shown(theirs[name])}")
-        if not alike(theirs.get("norms", []), []):
-            raise TypeError("its optimiser's norms are no numbers")
+        for name in ours.keys() | theirs.keys():
+            if not alike(theirs.get(name), ours.get(name)):
+                raise TypeError(f"its optimiser's {name} is {shown(theirs.get(name))}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for index, means in stored["state"].items():
-        if set(means) != MEANS:
-            raise ValueError(f"its optimiser keeps {shown(sorted(means))}")
-        for name, value in means.items():
-            fits = isinstance(value, Tensor) and value.shape == (() if name == "step" else parameters[index].shape)
-            if not fits or not value.is_floating_point() or not value.isfinite().all():
+    for index, kept in stored["state"].items():
+        if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and set(kept) != MEANS:
+            raise ValueError(f"its optimiser keeps {shown(sorted(kept))}")
+        for name, value in kept.items():
+            if value is not None and not mean_of(value, () if name == "step" else parameters[index].shape):
                 raise ValueError(f"its optimiser's {name} is of another size or kind, or not finite")
 
 # %% ../../nbs/2_lab/23_training.ipynb #00e9bdc1
+def mean_of(value, shape: Sequence[int]) -> bool:
+    "Whether a value is a tensor of finite numbers of a shape."
+    return isinstance(value, Tensor) and value.shape == shape and value.is_floating_point() and bool(
+        value.isfinite().all())
+
+
 def alike(value, like) -> bool:
-    "Whether a value is of the kind of another; lists of numbers may have any length where the other is empty."
-    if isinstance(like, list | tuple):
-        return (isinstance(value, list | tuple) and len(value) in (len(like), len(value) if not like else -1)
-                and all(isinstance(v, int | float) and math.isfinite(v) for v in value))
+    "Whether an optimiser's setting can be in the place of another: numbers, and lists of them; None: it had none yet."
+    if like is None and not isinstance(value, list | tuple) or isinstance(like, bool):
+        return True  # switches, which versions of PyTorch have more and more of
+    if isinstance(like, list | tuple) or like is None:
+        fits = isinstance(value, list | tuple) and (like is None or len(value) == len(like))
+        return fits and all(isinstance(v, int | float) and math.isfinite(v) for v in value)
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 # %% ../../nbs/2_lab/23_training.ipynb #f2d7d40f

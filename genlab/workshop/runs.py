@@ -27,6 +27,7 @@ import threading
 import types
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
@@ -148,10 +149,9 @@ class PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
-        names = [key.value for key, _ in node.value]
-        twice = {str(name) for name in names if names.count(name) > 1} if len(names) < 1_000 else ()
-        if twice:
-            raise yaml.YAMLError(f"it names {', '.join(sorted(twice))} twice")
+        times = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for name, n in times.items() if n > 1]:
+            raise yaml.YAMLError(f"it names {', '.join(twice)} twice")
         return super().construct_mapping(node, deep)
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #e93351bf
