@@ -20,6 +20,7 @@ from configparser import ConfigParser
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,16 +128,27 @@ def keep_output(out: dict) -> bool:
 
 
 def lighter(picture: str) -> str:
-    "A figure as base64 PNG with a palette of 256 colours: looks the same, and is about a third of the size."
-    image = Image.open(BytesIO(base64.b64decode(picture))).convert("RGB")
-    out = BytesIO()
-    few = image.getcolors(4_096) is not None  # curves and text; photographs and faces have more, and need dithering
-    if few:
-        image = image.quantize(256, dither=Image.Dither.NONE)
-    else:
-        image = image.quantize(palette=image.quantize(256, kmeans=4), dither=Image.Dither.FLOYDSTEINBERG)
-    image.save(out, format="png", optimize=True)
-    return min(base64.b64encode(out.getvalue()).decode(), picture, key=len)
+    "A figure, base64 PNG, in fewer bytes with the same pixels: no alpha, grey or a palette where that loses nothing."
+    image = Image.open(BytesIO(base64.b64decode(picture)))
+    if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+        image = image.convert("RGB")
+    versions = [image]
+    if image.mode == "RGB":
+        grey = image.convert("L")
+        pixels = np.asarray(image)
+        if np.array_equal(pixels, np.asarray(grey)[..., None].repeat(3, axis=2)):
+            versions.append(grey)
+        if image.getcolors(256):
+            colours, index = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+            few = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8))
+            few.putpalette(colours.tobytes())
+            versions.append(few)
+    files = [picture]
+    for version in versions:
+        out = BytesIO()
+        version.save(out, format="png", optimize=True)
+        files.append(base64.b64encode(out.getvalue()).decode())
+    return min(files, key=len)
 
 
 def run(path: Path, budget: str) -> tuple[float, float]:  # minutes, peak megabytes
