@@ -316,7 +316,7 @@ def main() -> int:
             continue
         print(f"[{i}/{len(wanted)}] {path.relative_to(ROOT)} at {args.budget} ...", end=" ", flush=True)
         minutes, peak = run(path, args.budget)
-        print(f"{minutes:.1f} min, {peak:.0f} MB", flush=True)
+        print(f"{minutes:.1f} min, {peak:.0f} MB; the file has {path.stat().st_size // 1024} kB", flush=True)
     return 0
 
 
