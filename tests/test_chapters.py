@@ -360,14 +360,14 @@ def some_figure(kind: str) -> Image.Image:
         return Image.fromarray(rng.integers(0, 256, (40, 60, 4), dtype=np.uint8) | np.array([0, 0, 0, 255], np.uint8))
     if kind == "grey":
         return Image.fromarray(rng.integers(0, 256, (40, 60, 1), dtype=np.uint8).repeat(3, axis=2)).convert("RGBA")
-    if kind == "curves":  # colours that are neighbours, and all of them in use
-        blues = [[31, 119, 180 + k, 255] for k in range(3)]
-        colours = np.array([*blues, *[[k, 0, 9, 255] for k in range(253)]], np.uint8)
-        return Image.fromarray(colours[rng.permutation(np.arange(40 * 64) % 256)].reshape(40, 64, 4))
+    if "curves" in kind:  # colours that are neighbours, all of them in use
+        n = 256 if kind == "curves" else 1_000
+        colours = np.array([[31 + k // 250, 119, k % 250, 255] for k in range(n)], np.uint8)
+        return Image.fromarray(colours[rng.permutation(np.arange(40 * 64) % n)].reshape(40, 64, 4))
     return Image.fromarray(rng.integers(0, 256, (40, 60, 4), dtype=np.uint8))  # one can see through it
 
 
-@pytest.mark.parametrize("kind", ["a photograph", "grey", "curves", "seen through"])
+@pytest.mark.parametrize("kind", ["a photograph", "grey", "curves", "many curves", "seen through"])
 def test_a_saved_figure_keeps_every_pixel(kind):
     "Fewer bytes, and not one colour is another: a palette once gave two classes the same blue."
     image, file = some_figure(kind), BytesIO()
