@@ -54,7 +54,7 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "40_quantize": (0, (0.5, 0, 1, 1)),
     "41_vqvae": (0, (0.33, 0, 0.67, 1)),
     "42_prior": (0, (0.15, 0, 1, 0.62)),
-    "43_parallel": (0, (0, 0, 1, 1)),
+    "43_parallel": (0, (0.45, 0, 1, 0.58)),
     "50_dcgan": (0, (0.5, 0.05, 1, 1)),
     "51_stable_gan": (0, (0.5, 0.05, 1, 1)),
     "52_cvae_gan": (0, (0.34, 0.05, 0.67, 1)),
