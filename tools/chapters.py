@@ -53,7 +53,7 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "34_editing": (0, (0.06, 0.05, 1, 0.6)),
     "40_quantize": (0, (0.5, 0, 1, 1)),
     "41_vqvae": (0, (0.33, 0, 0.67, 1)),
-    "42_prior": (0, (0.15, 0, 1, 0.62)),
+    "42_prior": (0, (0.15, 0, 1, 0.5)),
     "43_parallel": (0, (0.45, 0, 1, 0.58)),
     "50_dcgan": (0, (0.5, 0.05, 1, 1)),
     "51_stable_gan": (0, (0.5, 0.05, 1, 1)),

@@ -567,7 +567,7 @@ def write_pair(vqvae_run: Path, prior_run: Path, folder: Path) -> dict:  # the r
 
 # %% ../../nbs/4_vq/42_prior.ipynb #e4edb1e5
 def pair_metrics(vqvae: VQVAE, prior: TokenPrior, test: ImageSet, n: int = 5_000) -> dict[str, dict]:
-    "Test numbers of a pair: FID and its kin of n samples, of reconstructions, nats per word, agreement with labels."
+    "Test numbers of a pair: FID and its kin of n samples, of reconstructions, nats per token, agreement with labels."
     codes = encode_all(vqvae, dict(test=test))
     fake = to_uint8(generate(prior, vqvae, n, seed=0))
     values = (evaluate_images(test, fake, load_extractor(test.name))
