@@ -62,10 +62,10 @@ PICTURES = {  # on the map: which of a chapter's figures, and which part of it (
     "61_discriminator": (0, (0, 0, 1, 1)),
     "62_vitgan": (0, (0.065, 0.046, 0.454, 0.607)),
     "70_couplings": (0, (0.5, 0, 1, 1)),
-    "71_realnvp": (0, (0, 0, 0.5, 1)),
+    "71_realnvp": (2, (0, 0, 0.5, 1)),
     "72_glow": (3, (0.4, 0, 1, 0.55)),
     "73_splines": (6, (0, 0, 1, 1)),
-    "74_tarflow": (4, (0, 0, 0.6, 1)),
+    "74_tarflow": (9, (0, 0, 0.6, 1)),
 }
 COSTS = """\
 import json, resource, sys
