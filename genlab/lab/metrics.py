@@ -145,6 +145,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -156,7 +157,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import genlab
-from .. import Size, UserError
+from .. import Positive, Seed, Size, UserError, exit_code
 from .images import ImageSet, crop, data_folder, flip
 from .training import Recipe, fit, hash_of
 from ..points.vae import kl_to_standard_normal, learning_rate
@@ -318,6 +319,7 @@ def train_classifier(
     "Train a small classifier of a data set, and write it with the record of its training."
     data = load_images(name, "train")
     out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)  # a place that can't be one says so before the training
     net = fit_classifier(data, epochs, batch_size, seed, mirror).half().float()  # rounded as it is stored, then judged
     scores = {split: round(accuracy(net, load_images(name, split)), 4) for split in ("validation", "test")}
     record = dict(
@@ -325,7 +327,6 @@ def train_classifier(
         epochs=epochs, batch_size=batch_size, steps=epochs * (len(data) // batch_size), seed=seed, mirror=mirror,
         accuracy=scores, attributes=data.y.dtype == torch.bool, labels=list(data.names), config=net.config,
         versions={package: version(package) for package in ("genlab", "torch")})
-    out.mkdir(parents=True, exist_ok=True)
     save_weights(out / f"{data.name}.safetensors", net.half())
     (out / f"{data.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return out / f"{data.name}.safetensors"
@@ -679,5 +680,11 @@ if __name__ == "__main__" and "get_ipython" not in globals():  # run as a comman
     parser.add_argument("--mirror", action="store_true",
                         help="mirror images at random: not where left and right matter, as in digits")
     args = parser.parse_args()
-    written = train_classifier(args.data, args.out, args.epochs, seed=args.seed, mirror=args.mirror)
-    print(f"{written}: accuracy {json.loads(written.with_suffix('.json').read_text())['accuracy']}")
+
+    def command():
+        epochs = setting("epochs", args.epochs, Positive, "the options")
+        seed = setting("seed", args.seed, Seed, "the options")
+        written = train_classifier(args.data, args.out, epochs, seed=seed, mirror=args.mirror)
+        print(f"{written}: accuracy {json.loads(written.with_suffix('.json').read_text())['accuracy']}")
+
+    sys.exit(exit_code(command, parser.prog))

@@ -109,7 +109,7 @@ from typing import Literal
 from fastcore.basics import patch
 from PIL import Image
 
-from .. import Positive, Size, UserError, printable
+from .. import NotNegative, NotNegativeFloat, Positive, Size, UserError, printable
 from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, numbered
 from .metrics import evaluate_images, load_extractor, ssim
 from .training import Model, Recipe, RunSettings, build_model, load_run, plain
@@ -388,7 +388,8 @@ def table_row(name: str, row: dict) -> str:
     return f"{name:20}{row['value']:11.4f}{real}{row['n']:8}   {about}".rstrip()
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #26c06869
-COSTS = ("seconds", "peak_memory_mb", "device", "processes")  # of the training: kept when a run is evaluated again
+# of the training: kept when a run is evaluated again
+COSTS = dict(seconds=NotNegativeFloat, peak_memory_mb=NotNegative, device=str, processes=Positive)
 
 
 def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) -> None:
@@ -411,9 +412,11 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 from functools import partial
 
+from .. import exit_code
 from ..workshop.runs import read_json, setting
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #2e34a373
@@ -481,7 +484,5 @@ def ship_command(write: Callable, description: str) -> None:  # write: of a run 
     parser.add_argument("--run", required=True, type=Path, help="run folder")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     args = parser.parse_args()
-    try:
-        print(json.dumps(write(args.run, args.out)["metrics"], indent=1))
-    except UserError as e:
-        parser.exit(2, f"{parser.prog}: {e}\n")
+    if code := exit_code(lambda: print(json.dumps(write(args.run, args.out)["metrics"], indent=1)), parser.prog):
+        sys.exit(code)

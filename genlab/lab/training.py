@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HUB', 'MEANS', 'batch_index', 'reseed', 'Recipe', 'one_update', 'loop', 'averaging', 'make_average', 'Progress',
            'NonFiniteError', 'only_these_learn', 'unless_followed', 'Update', 'Run', 'share', 'validate', 'end_row',
-           'report', 'train_through', 'final_model', 'check_recipe', 'stored_file', 'Model', 'hash_of',
+           'report', 'train_through', 'final_model', 'check_recipe', 'stored_file', 'Model', 'hash_of', 'below_zero',
            'with_settings_of', 'build_model', 'TrainingConfig', 'RunOptions', 'plain', 'RunSettings', 'parse_settings',
            'load_run', 'check_sharing', 'settings_of', 'check_numbers', 'check_training', 'start', 'as_today',
            'check_log', 'check_tensors', 'check_state', 'check_optimizer', 'mean_of', 'alike', 'restore',
@@ -428,6 +428,10 @@ def train_through(run: Run, compile: bool) -> nn.Module:
         kept = f" The last checkpoint, {saved[-1]}, is from before it." if saved else ""
         raise UserError(f"training stopped in step {run.progress.step + 1}{e} The weights were not changed by it."
                         f"{kept} Train again with a lower learning rate.") from None
+    except RuntimeError as e:
+        if not type(e).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise UserError(f"torch.compile failed ({first_line(e)}). Train a new run without it.") from None
     finally:
         run.accelerator.end_training()
 
@@ -530,6 +534,11 @@ def hash_of(network: nn.Module, said: str = "") -> str:  # 16 hexadecimal digits
     return h.hexdigest()[:16]
 
 # %% ../../nbs/2_lab/23_training.ipynb #8857c0a3
+def below_zero(value) -> bool:
+    "Whether a whole number, or one in a list, is below 0: no size and no count is."
+    return any(map(below_zero, value)) if isinstance(value, list) else isinstance(value, int) and value < 0
+
+
 @patch(cls_method=True)
 def _from_pretrained(cls: Model, *, model_id: str, map_location: str = "cpu", strict: bool = True, revision=None,
                      cache_dir=None, force_download=False, local_files_only=False, token=None, **settings) -> Model:
@@ -540,6 +549,9 @@ def _from_pretrained(cls: Model, *, model_id: str, map_location: str = "cpu", st
     unknown = said.keys() - inspect.signature(cls).parameters.keys()
     if unknown:
         raise UserError(f"config.json has settings that it doesn't know: {', '.join(sorted(unknown))}")
+    for name, value in said.items():
+        if below_zero(value):  # of two sides below zero, the product would be right
+            raise UserError(f"config.json: {name} is {shown(value)}; expected no whole number below 0")
     kinds = get_type_hints(cls.__init__, include_extras=True)
     for name in said.keys() & settings.keys() & kinds.keys():
         settings[name] = setting(name, settings[name], kinds[name], "config.json")

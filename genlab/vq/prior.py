@@ -181,6 +181,7 @@ def sample(
 # %% ../../nbs/4_vq/42_prior.ipynb #30265a57
 import argparse
 import json
+import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -190,7 +191,7 @@ import numpy as np
 
 # %% ../../nbs/4_vq/42_prior.ipynb #d62e7598
 import genlab
-from .. import NotNegative, Positive, Range, UserError
+from .. import NotNegative, Positive, Range, UserError, exit_code
 from ..lab.images import ImageSet, load_images, to_float, to_uint8
 from ..lab.metrics import bits_per_dim, evaluate_images, load_extractor
 from ..lab.pictures import HeldOut, ImageFacts, LabelKnobs, MeasuredRecipe, chosen, grid
@@ -582,4 +583,8 @@ if __name__ == "__main__" and "get_ipython" not in globals():  # run as a comman
         parser.add_argument(f"--{name}", required=True, type=Path,
                             help="folder to write" if name == "out" else "run folder")
     args = parser.parse_args()
-    print(json.dumps(write_pair(args.vqvae, args.prior, args.out)["metrics"], indent=1))
+
+    def command():
+        print(json.dumps(write_pair(args.vqvae, args.prior, args.out)["metrics"], indent=1))
+
+    sys.exit(exit_code(command, parser.prog))
