@@ -1,6 +1,6 @@
 """Modules:
 
-- `genlab.cli`: The command line: genlab train, sample, evaluate, list."""
+- `genlab.cli`: The command line: genlab train, sample, evaluate, list, augment."""
 
 import functools
 import json
