@@ -12,7 +12,8 @@ import torch
 from measure import seconds
 from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
 
-from genlab.vq.prior import MaskedPrior, TokenPrior
+from genlab.vq.parallel import MaskedPrior
+from genlab.vq.prior import TokenPrior
 from genlab.workshop.runs import keep_memory
 
 K, T, BATCH = 512, 49, 64

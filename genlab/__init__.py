@@ -1,11 +1,13 @@
 """Modules:
 
-- `genlab.cli`: The command line: genlab train, sample, evaluate, list."""
+- `genlab.cli`: The command line: genlab train, sample, evaluate, list, augment."""
 
 import functools
 import json
 import math
 import os
+import sys
+from collections.abc import Callable
 from types import FunctionType, SimpleNamespace
 from typing import Annotated, NamedTuple
 
@@ -166,6 +168,46 @@ def claimed_bounds(low, high, smoke) -> tuple[float | None, float | None]:
     if not all(bound is None or math.isfinite(bound) for bound in (low, high)):
         raise TypeError(f"the bounds of a claim are numbers, not {low} and {high}")
     return low, high
+
+
+def too_large(e: Exception) -> bool:
+    "Whether PyTorch or Python failed for want of memory."
+    return isinstance(e, MemoryError) or any(word in str(e) for word in ("allocate", "overflowed"))
+
+
+def exit_code(
+    do: Callable[[], object],  # what a command was asked for
+    who: str = "genlab",       # its name, in front of what is said
+) -> int:
+    """0 if all went well, 2 after something that the user can put right, which is said in a sentence.
+
+    130 after Ctrl-C, and 141 where who reads has closed the pipe, as a shell would say."""
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        do()
+        sys.stdout.flush()
+        return 0
+    except UserError as e:
+        said = str(e)
+    except BrokenPipeError:  # `genlab list | head -1`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as e:
+        said = (f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}. Make room or permission there, then try "
+                "again; a run that was begun goes on with genlab train --resume RUN.")
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            said = "the current folder was deleted. Change into one that is there."
+    except (MemoryError, RuntimeError) as e:
+        if not too_large(e):
+            raise
+        said = "the model or its samples need more memory than there is. Choose smaller settings, or fewer samples."
+    except KeyboardInterrupt as e:
+        print(f"\n{who}: {str(e) or 'stopped; what began goes on with genlab train --resume RUN'}", file=sys.stderr)
+        return 130
+    print(f"{who}: {said}", file=sys.stderr)
+    return 2
 
 
 def __getattr__(name):

@@ -1,4 +1,4 @@
-"""The command line: genlab train, sample, evaluate, list.
+"""The command line: genlab train, sample, evaluate, list, augment.
 
 The models are chapters' recipes, the loop is `genlab.lab.training.fit`; here is only what joins them to a shell.
 Modules that load PyTorch are imported inside functions, so that `genlab --help` answers at once.
@@ -6,9 +6,12 @@ Modules that load PyTorch are imported inside functions, so that `genlab --help`
 
 import argparse
 import dataclasses
-import json
 import os
+import re
+import shutil
 import sys
+import textwrap
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from genlab import BUDGETS, Positive, Seed, UserError, budget_name, printable
+from genlab import BUDGETS, Positive, Seed, UserError, budget_name, exit_code, printable, too_large
 from genlab.models import MODELS, find_recipe
 
 Device = Literal["cpu", "cuda", "mps"]
@@ -65,6 +68,14 @@ class Evaluate:
 
 
 @dataclass
+class Augment:
+    "Find out whether synthetic images of rare classes help a classifier: genlab augment [options]."
+
+    out: Path = Path("runs/augmentation")
+    "folder for what is finished; stopped or killed, the same command goes on in it"
+
+
+@dataclass
 class List:
     "The models that can be trained, and the runs of a folder."
 
@@ -105,7 +116,7 @@ def build(run):
 
 def train(argv: list[str]) -> None:
     "`genlab train MODEL ...` or `genlab train --resume RUN`."
-    parser = Early(prog="genlab train", add_help=False)
+    parser = Early(prog="genlab train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", type=Path)
     known, rest = parser.parse_known_args(argv)
     if known.resume is not None:
@@ -124,13 +135,29 @@ def train(argv: list[str]) -> None:
     name = argv[0] if argv else "--help"
     if name in ("-h", "--help"):
         print("usage: genlab train MODEL [options]\n       genlab train --resume RUN\n\n"
-              f"MODEL is one of {', '.join(MODELS)}.\n`genlab train MODEL --help` explains a model's options; "
-              "--resume continues a run that was stopped or killed.")
+              + wrapped(f"MODEL is one of {', '.join(MODELS)}.") + "\n"
+              + wrapped("`genlab train MODEL --help` explains a model's options; --resume continues a run that was "
+                        "stopped or killed."))
         return
     run, out = run_from_options(name, argv[1:])
     recipe = build(run)
     check_run(run, recipe)  # bad data or settings say so before a folder is made
     run_training(make_run(out, run), run, recipe)
+
+
+def wrapped(text: str) -> str:
+    "A text in lines that are as wide as the terminal."
+    return textwrap.fill(text, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False)
+
+
+def default_budget(argv: list[str]) -> str:
+    "`budget_name`; help comes even if the environment names a budget that there isn't."
+    try:
+        return budget_name()
+    except UserError:
+        if {"-h", "--help"}.isdisjoint(argv):
+            raise
+        return "laptop"
 
 
 def run_from_options(name: str, argv: list[str]):  # its settings, and the folder that was asked for
@@ -145,13 +172,13 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     run = RunSettings(name, recipe, RunOptions(), recipe.Data(), recipe.Config())
     if known.config is not None:
         run = run_of_config(known.config, name)
-    run.options.budget = known.budget or run.options.budget or budget_name()
+    run.options.budget = known.budget or run.options.budget or default_budget(argv)
     if known.budget or known.config is None:
         run.config = dataclasses.replace(run.config, **recipe.budgets[run.options.budget])
     parts = dict(folder=Place(), run=run.options, data=run.source, model=run.config)
-    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
-    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=recipe.Config.__doc__))
-    chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
+    chosen = grouped(parts, f"genlab train {name}", argv, recipe.Config.__doc__)
+    if chosen.run.compile and recipe.compiled == ():
+        raise UserError(f"nothing of {name} is compiled. Leave --compile out, or say --no-compile.")
     return RunSettings(name, recipe, chosen.run, chosen.data, chosen.model).checked("the options"), chosen.folder.out
 
 
@@ -262,28 +289,64 @@ def sample(argv: list[str]) -> None:
     print(f"{n} samples in {args.out}")
 
 
+def known_costs(path: Path) -> dict:  # path: metrics.json, if there is one
+    "What the training of a run cost, as far as it is known: measuring anew is the cure for a damaged record."
+    from genlab.lab.pictures import COSTS
+    from genlab.workshop.runs import Misfit, fitted, read_json
+
+    if os.path.lexists(path) and not path.is_file():
+        raise UserError(f"{path} is no regular file, so that the numbers can't be written there. Move it away.")
+    costs, found = dict.fromkeys(COSTS), {}
+    with suppress(UserError):
+        found = read_json(path, "record", "")
+    for name, kind in COSTS.items():
+        with suppress(Misfit):
+            costs[name] = fitted(found.get(name), kind | None)
+    return costs
+
+
 def evaluate(args: Evaluate) -> None:
     "`genlab evaluate RUN`."
-    from genlab.lab.pictures import COSTS, measure
+    from genlab.lab.pictures import measure
     from genlab.workshop.runs import choose_device, load_weights
 
     run = open_run(args.run)
+    costs = known_costs(args.run / "metrics.json")
     device = choose_device(args.device or run.options.device)
     recipe = build(run)
     model = load_weights(args.run / "model.safetensors", lambda: recipe.model).to(device)
-    costs = dict.fromkeys(COSTS)
-    try:
-        costs |= {k: v for k, v in json.loads((args.run / "metrics.json").read_text()).items() if k in COSTS}
-    except (FileNotFoundError, ValueError, AttributeError, RecursionError):  # measuring anew is the cure
-        pass
     measure(args.run, run, recipe, model, costs)
+
+
+def augment(argv: list[str]) -> None:
+    "`genlab augment ...`."
+    from genlab.lab.pictures import ImageData
+    from genlab.lab.training import plain
+    from genlab.use.augmentation import AugmentationConfig, run_experiment
+    from genlab.workshop.runs import use_threads, validated
+
+    chosen = grouped(dict(folder=Augment(), data=ImageData(), experiment=AugmentationConfig()), "genlab augment", argv,
+                     AugmentationConfig.__doc__)
+    config = validated(AugmentationConfig, plain(dataclasses.asdict(chosen.experiment)), "the options")
+    use_threads(None)
+    try:
+        print(run_experiment(chosen.folder.out, chosen.data, config))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on where it was") from None
+
+
+def grouped(parts: dict, prog: str, argv: list[str], doc: str):  # an object with the parts' names
+    "Options in groups, each the fields of a dataclass's instance, which are the defaults."
+    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
+    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=doc))
+    return tyro.cli(OmitArgPrefixes[options], args=argv, prog=prog)
 
 
 def list_all(args: List) -> None:
     "`genlab list`."
     from genlab.workshop.runs import is_finished
 
-    if args.runs.exists() and not args.runs.is_dir():
+    if os.path.lexists(args.runs) and not args.runs.is_dir():
         raise UserError(f"{args.runs} is no folder; expected one that holds run folders.")
     print("models")
     for name, place in MODELS.items():
@@ -300,56 +363,34 @@ def list_all(args: List) -> None:
         print(f"  {shown:30}{model:22}{state}")
 
 
+def check_repeats(argv: list[str]) -> None:
+    "Raise a UserError for an option that is given twice: of two values, the first would be lost without a word."
+    given = [re.match(r"--?(?:no-)?([A-Za-z][\w-]*)", word) for word in argv]
+    names = [found[1].replace("_", "-") for found in given if found]
+    if twice := [name for name in names if names.count(name) > 1 and name not in ("h", "help")]:
+        dashes = "-" if len(twice[0]) == 1 else "--"
+        raise UserError(f"{dashes}{twice[0]} is given twice, and one of the two would be lost. Leave one out.")
+
+
 def command(argv: list[str]) -> None:
     "Do what was asked for."
     if odd := [word for word in argv if word.startswith("-") and not word.isprintable()]:
         raise UserError(f"{odd[0]} is no option: it holds control characters.")
-    own = {"train": train, "sample": sample}  # their options depend on the model
+    check_repeats(argv)
+    own = {"train": train, "sample": sample, "augment": augment}  # their options need PyTorch, or a run's model
     if argv and argv[0] in own:
         return own[argv[0]](argv[1:])
-    commands = {"train": Train, "sample": Sample, "evaluate": Evaluate, "list": List}
+    commands = {"train": Train, "sample": Sample, "evaluate": Evaluate, "list": List, "augment": Augment}
     about = dict(prog="genlab", description="genlab: train, sample and measure generative models.")
     chosen = tyro.extras.subcommand_cli_from_dict(commands, args=argv, **about)
     return {Evaluate: evaluate, List: list_all}[type(chosen)](chosen)
 
 
-def too_large(e: Exception) -> bool:
-    "Whether PyTorch or Python failed for want of memory."
-    return isinstance(e, MemoryError) or any(word in str(e) for word in ("allocate", "overflowed"))
-
-
 def main() -> int:
-    """The entry point: 0 if all went well, 2 after something that the user can put right.
-
-    130 after Ctrl-C, and 141 where who reads has closed the pipe, as a shell would say."""
+    "The entry point; what the numbers mean that it returns: `exit_code`."
     # OpenMP's waiting threads spin: two trainings cost ten (benchmarks/README.md, "Side by side"). Set before PyTorch.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        command(sys.argv[1:])
-        sys.stdout.flush()
-        return 0
-    except UserError as e:
-        said = str(e)
-    except BrokenPipeError:  # `genlab list | head -1`: who reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as e:
-        said = (f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}. Make room or permission there, then try "
-                "again; a run that was begun goes on with genlab train --resume RUN.")
-        try:
-            os.getcwd()
-        except FileNotFoundError:
-            said = "the current folder was deleted. Change into one that is there."
-    except (MemoryError, RuntimeError) as e:
-        if not too_large(e):
-            raise
-        said = "the model or its samples need more memory than there is. Choose smaller settings, or fewer samples."
-    except KeyboardInterrupt as e:
-        print(f"\ngenlab: {str(e) or 'stopped; what began goes on with genlab train --resume RUN'}", file=sys.stderr)
-        return 130
-    print(f"genlab: {said}", file=sys.stderr)
-    return 2
+    return exit_code(lambda: command(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ MODELS = {  # name on the command line: where its recipe is
     "vit-cvae": "genlab.vae.vit_cvae:ViTCVAERecipe",
     "vqvae": "genlab.vq.vqvae:VQVAERecipe",
     "prior": "genlab.vq.prior:TokenPriorRecipe",
-    "masked-prior": "genlab.vq.prior:MaskedPriorRecipe",
+    "masked-prior": "genlab.vq.parallel:MaskedPriorRecipe",
     "dcgan": "genlab.gan.dcgan:DCGANRecipe",
     "sngan": "genlab.gan.stable_gan:SNGANRecipe",
     "relgan": "genlab.gan.stable_gan:RelGANRecipe",

@@ -1,6 +1,7 @@
 "Runs of the command line in processes of their own, for the tests that count them, kill them and compare them."
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,15 @@ OFTEN = ("from genlab.lab import images, training; from genlab.gan import dcgan;
 def command(processes: int, *args) -> list[str]:
     launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
     return [sys.executable, *launch, "-m", "genlab.cli", *map(str, args)]
+
+
+def instead(words: list[str], *more) -> list[str]:
+    "The words of a command with more options; of those that it has already, the new values."
+    kept, keep = [], True
+    for word in words:
+        keep = word not in more if re.match("--?[a-z]", word) else keep
+        kept += [word] if keep else []
+    return [*kept, *more]
 
 
 def environment(data: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 "A reader in a real browser: open the chapter in JupyterLab, run all, move the slider."
 
+import asyncio
 import os
 import shutil
 import socket
@@ -9,7 +10,10 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
+from processes import assert_same_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -81,3 +85,42 @@ def test_a_chapter_in_a_browser(chapter, lab, tmp_path):
         page.screenshot(path=tmp_path / "slider.png")
         assert page.evaluate(ERRORS) == []
         browser.close()
+
+
+# Two sessions without a browser: what a page shows, its kernel has sent.
+
+TRAINS = """
+import torch
+
+from genlab.lab.training import fit
+from genlab.points.colored_pi import load_pi
+from genlab.points.vae import PointVAEConfig, PointVAERecipe
+from genlab.workshop.runs import create_run, save_weights
+
+torch.manual_seed(0)
+pi = load_pi()
+recipe = PointVAERecipe(PointVAEConfig(hidden=16, components=8), pi)
+run = create_run("NAME", dict(model="pi-vae"))
+"""
+FITS = """
+model, _ = fit(recipe, pi.points, steps=200, batch_size=100, out=run, device="cpu", live=True)
+save_weights(run / "model.safetensors", model)
+"""
+
+def test_two_sessions_train_side_by_side(tmp_path):
+    "To the same weights, each with its own curves."
+    books = [nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (
+        TRAINS.replace("NAME", name), FITS)]) for name in ("one", "two")]
+    env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | dict(OMP_NUM_THREADS="1")
+
+    where = dict(metadata=dict(path=str(tmp_path)))
+
+    async def side_by_side():
+        clients = [NotebookClient(book, timeout=240, kernel_name="python3", resources=where) for book in books]
+        await asyncio.gather(*(client.async_execute(env=env) for client in clients))
+
+    asyncio.run(side_by_side())
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    for book in books:
+        outputs = book.cells[1].outputs
+        assert len([out for out in outputs if "image/png" in out.get("data", {})]) == 1, outputs

@@ -1,15 +1,19 @@
 "The chapters as files, their exercises, and the map: what a reader would stumble over."
 
 import ast
+import base64
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("chapters_tool", ROOT / "tools" / "chapters.py")
@@ -348,3 +352,29 @@ def test_the_map_shows_every_chapter():
         assert f"](nbs/{next(p for p in CHAPTERS if p.stem == name).relative_to(tool.NBS).as_posix()})" in readme
         assert f"images/map/{name}.png" in index and f"nbs/images/map/{name}.png" in readme
     assert tool.map_table("nbs/") in readme
+
+
+def some_figure(kind: str) -> Image.Image:
+    rng = np.random.default_rng(0)
+    if kind == "a photograph":
+        return Image.fromarray(rng.integers(0, 256, (40, 60, 4), dtype=np.uint8) | np.array([0, 0, 0, 255], np.uint8))
+    if kind == "grey":
+        return Image.fromarray(rng.integers(0, 256, (40, 60, 1), dtype=np.uint8).repeat(3, axis=2)).convert("RGBA")
+    if "curves" in kind:  # colours that are neighbours, all of them in use
+        n = 256 if kind == "curves" else 1_000
+        colours = np.array([[31 + k // 250, 119, k % 250, 255] for k in range(n)], np.uint8)
+        return Image.fromarray(colours[rng.permutation(np.arange(40 * 64) % n)].reshape(40, 64, 4))
+    return Image.fromarray(rng.integers(0, 256, (40, 60, 4), dtype=np.uint8))  # one can see through it
+
+
+@pytest.mark.parametrize("kind", ["a photograph", "grey", "curves", "many curves", "seen through"])
+def test_a_saved_figure_keeps_every_pixel(kind):
+    "Fewer bytes, and not one colour is another: a palette once gave two classes the same blue."
+    image, file = some_figure(kind), BytesIO()
+    image.save(file, format="png", compress_level=1)
+    before = base64.b64encode(file.getvalue()).decode()
+    after = tool.lighter(before)
+    back = Image.open(BytesIO(base64.b64decode(after))).convert("RGBA")
+    assert np.array_equal(np.asarray(back), np.asarray(image))
+    assert len(after) <= len(before) and (len(after) < len(before) or kind == "seen through")
+    assert tool.lighter(after) == after

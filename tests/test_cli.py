@@ -1,13 +1,16 @@
 "The command line as a user meets it, in processes of its own: runs, kills, resuming, errors."
 
 import json
+import math
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from genlab import cli
-from genlab.lab import pictures
+from genlab.lab import images, pictures
 
 SMALL = ["--budget", "smoke", "--epochs", "6", "--components", "16"]
 
@@ -275,10 +278,54 @@ def test_a_terminal_that_knows_ascii_only(work):
     assert done.returncode == 0 and b"\\udc80" in done.stdout and not done.stderr  # bytes that C does not know
 
 
+def test_help_comes_whatever_the_environment_says(work, monkeypatch, capsys):
+    monkeypatch.setenv("GENLAB_BUDGET", "tiny")
+    monkeypatch.setattr(sys, "argv", ["genlab", "train", "pi-vae", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0 and "--hidden" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["genlab", "train", "pi-vae"])
+    assert cli.main() == 2 and "GENLAB_BUDGET is 'tiny'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module, words, said", [
+    ("genlab.lab.metrics", ["--data", "imagenet"], "There is no data set 'imagenet'"),
+    ("genlab.lab.metrics", ["--data", "mnist"], "The data folder nowhere, named by GENLAB_DATA, does not exist"),
+    ("genlab.lab.metrics", ["--data", "shapes", "--epochs", "0"], "epochs is 0; expected a whole number, at least 1"),
+    ("genlab.lab.metrics", ["--data", "shapes", "--seed", "-1"], "seed is -1; expected a whole number, at least 0"),
+    ("genlab.lab.metrics", ["--data", "shapes", "--out", "file"], "File exists: file. Make room or permission there"),
+    ("genlab.vq.prior", ["--vqvae", "a", "--prior", "b", "--out", "c"], "a is not a run folder"),
+    ("genlab.gan.stable_gan", ["--run", "a", "--out", "c"], "a is not a run folder")])
+def test_commands_of_chapters_say_a_sentence_too(module, words, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENLAB_DATA", "nowhere")
+    monkeypatch.setitem(images.DRAWN, "shapes", (600, 100, 100))
+    monkeypatch.setattr(sys, "argv", ["python -m", *words])
+    with warnings.catch_warnings(action="ignore"), pytest.raises(SystemExit) as ended:  # of a module that runs twice
+        runpy.run_module(module, run_name="__main__")
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and said in err and len(err.strip().splitlines()) == 1, err
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_measuring_again_keeps_what_a_training_may_have_cost(tmp_path):
+    "And nothing else: what a stranger's metrics.json says is held against its kind."
+    path = tmp_path / "metrics.json"
+    costs = dict(seconds=1.5, peak_memory_mb=300, device="cpu", processes=2)
+    path.write_text(json.dumps(costs | dict(swd=1.0)))
+    assert cli.known_costs(path) == costs
+    for wrong in (math.nan, math.inf, -1, "NaN", [1], {}, True, 10**400):
+        path.write_text(json.dumps(dict.fromkeys(costs, wrong)))
+        assert cli.known_costs(path) == dict.fromkeys(costs) | dict(device=wrong if wrong == "NaN" else None), wrong
+
+
 def test_no_colour_in_a_pipe(work):
     done = subprocess.run([sys.executable, "-m", "genlab.cli", "train", "pi-vae", "--help"], cwd=work, text=True,
                           capture_output=True, env=os.environ | dict(COLUMNS="40"))
     assert done.returncode == 0 and "\x1b" not in done.stdout
+    boxes = [line for line in done.stdout.splitlines() if line[:1] in tuple("│╭╰")]
+    assert len(boxes) > 50 and max(map(len, boxes)) == 40
 
 
 def test_transformer_trains_from_a_users_folder(work):

@@ -200,6 +200,347 @@ def nameless(encoder):
     return other
 """,
     },
+    "20_images-check_place": {
+        "the remainder is a batch, too": """
+def place(total, n, batch_size):
+    return divmod(total, -(-n // batch_size))
+""",
+        "images in the place of batches": """
+def place(total, n, batch_size):
+    return divmod(total * batch_size, n)
+""",
+        "the epoch by images, the step by batches": """
+def place(total, n, batch_size):
+    return total * batch_size // n, total % (n // batch_size)
+""",
+    },
+    "20_images-check_balanced": {
+        "without replacement": """
+def balanced(y, n_classes, per_class, generator):
+    parts = []
+    for k in range(n_classes):
+        mine = (y == k).nonzero()[:, 0]
+        parts.append(mine[torch.randperm(len(mine), generator=generator)[:per_class]])
+    return torch.cat(parts)
+""",
+        "the first ones, again and again": """
+def balanced(y, n_classes, per_class, generator):
+    mine = [(y == k).nonzero()[:, 0] for k in range(n_classes)]
+    return torch.cat([m.repeat(per_class)[:per_class] for m in mine])
+""",
+        "balanced on average": """
+def balanced(y, n_classes, per_class, generator):
+    weights = 1 / y.bincount().float()
+    return torch.multinomial(weights[y], n_classes * per_class, replacement=True, generator=generator)
+""",
+        "the generator forgotten": """
+def balanced(y, n_classes, per_class, generator):
+    mine = [(y == k).nonzero()[:, 0] for k in range(n_classes)]
+    return torch.cat([m[torch.randint(len(m), (per_class,))] for m in mine])
+""",
+        "places within the class": """
+def balanced(y, n_classes, per_class, generator):
+    return torch.cat([torch.randint(int((y == k).sum()), (per_class,), generator=generator) for k in range(n_classes)])
+""",
+    },
+    "21_synthetic-check_moon": {
+        "the union": """
+def moon(x, y, r):
+    return torch.minimum(disc(x, y, r), -disc(x - 0.5 * r, y, 0.8 * r))
+""",
+        "what both have": """
+def moon(x, y, r):
+    return torch.maximum(disc(x, y, r), disc(x - 0.5 * r, y, 0.8 * r))
+""",
+        "cut on the other side": """
+def moon(x, y, r):
+    return torch.maximum(disc(x, y, r), -disc(x + 0.5 * r, y, 0.8 * r))
+""",
+        "a ring": """
+def moon(x, y, r):
+    return torch.maximum(disc(x, y, r), -disc(x, y, 0.8 * r))
+""",
+    },
+    "21_synthetic-check_hexagon": {
+        "notches on the circle of the corners": """
+def hexagon(x, y, r):
+    return star(x, y, r, r, 6)
+""",
+        "a corner above": """
+def hexagon(x, y, r):
+    return star(y, x, r, math.cos(math.pi / 6) * r, 6)
+""",
+        "degrees": """
+def hexagon(x, y, r):
+    return star(x, y, r, math.cos(30) * r, 6)
+""",
+    },
+    "21_synthetic-check_town": {
+        "no dark glasses": """
+wishes = {"Eyeglasses": 1.0, "Sunglasses": 0.0, "Bald": 1 / 3, "Blond": 1 / 3, "Gray_Hair": 1 / 3, "Hat": 0.0}
+""",
+        "shares of those that are left": """
+wishes = {"Eyeglasses": 0.5, "Sunglasses": 0.5, "Bald": 1 / 3, "Blond": 1 / 2, "Gray_Hair": 1.0, "Hat": 0.0}
+""",
+        "hair as usual": """
+wishes = {"Eyeglasses": 0.5, "Sunglasses": 0.5, "Hat": 0.0}
+""",
+        "hats as usual": """
+wishes = {"Eyeglasses": 0.5, "Sunglasses": 0.5, "Bald": 1 / 3, "Blond": 1 / 3, "Gray_Hair": 1 / 3}
+""",
+    },
+    "22_layers-check_receptive_field": {
+        "strides left out": """
+def receptive_field(layers):
+    return 1 + sum(kernel - 1 for kernel, stride in layers)
+""",
+        "a layer's own stride counted": """
+def receptive_field(layers):
+    seen, apart = 1, 1
+    for kernel, stride in layers:
+        apart *= stride
+        seen += (kernel - 1) * apart
+    return seen
+""",
+        "kernels multiplied": """
+def receptive_field(layers):
+    return math.prod(kernel for kernel, stride in layers)
+""",
+    },
+    "22_layers-check_up": {
+        "a transposed convolution": """
+class Up(nn.ConvTranspose2d):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 2, stride=2)
+""",
+        "channels to places": """
+class Up(nn.Sequential):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1), nn.PixelShuffle(2))
+""",
+        "the convolution first": """
+class Up(nn.Sequential):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.Upsample(scale_factor=2))
+""",
+        "between the places": """
+class Up(nn.Sequential):
+    def __init__(self, in_channels, out_channels):
+        smooth = nn.Upsample(scale_factor=2, mode="bilinear")
+        super().__init__(smooth, nn.Conv2d(in_channels, out_channels, 3, padding=1))
+""",
+    },
+    "23_training-check_forgotten_after": {
+        "equal is enough": """
+def forgotten_after(decay, share):
+    k = 0
+    while decay ** k > share:
+        k += 1
+    return k
+""",
+        "one too many": """
+def forgotten_after(decay, share):
+    k = 0
+    while decay ** k >= share:
+        k += 1
+    return k + 1
+""",
+        "the length of the average": """
+def forgotten_after(decay, share):
+    return round(1 / (1 - decay))
+""",
+    },
+    "23_training-check_recipe_of_medians": {
+        "the mean": """
+class MyRecipe(Recipe):
+    def __init__(self):
+        network = nn.Module()
+        network.mu = nn.Parameter(torch.zeros(5))
+        super().__init__(network, lr=0.1)
+
+    def loss(self, x):
+        return dict(loss=(x - self.model.mu).square().sum(dim=1).mean())
+""",
+        "a rate that is too low": """
+class MyRecipe(Recipe):
+    def __init__(self):
+        network = nn.Module()
+        network.mu = nn.Parameter(torch.zeros(5))
+        super().__init__(network, lr=1e-4)
+
+    def loss(self, x):
+        return dict(loss=(x - self.model.mu).abs().sum(dim=1).mean())
+""",
+        "one number for all columns": """
+class MyRecipe(Recipe):
+    def __init__(self):
+        network = nn.Module()
+        network.mu = nn.Parameter(torch.zeros(1))
+        super().__init__(network, lr=0.1)
+
+    def loss(self, x):
+        return dict(loss=(x - self.model.mu).abs().sum(dim=1).mean())
+""",
+    },
+    "24_metrics-check_pooled_psnr": {
+        "the mean of the decibels": """
+def pooled_psnr(a, b):
+    return psnr(a, b).mean()
+""",
+        "a range of 1": """
+def pooled_psnr(a, b):
+    return 10 * (1 / mse(a, b).mean()).log10()
+""",
+        "the mean of the roots": """
+def pooled_psnr(a, b):
+    return 20 * (2 / mse(a, b).sqrt().mean()).log10()
+""",
+        "one for each image": """
+def pooled_psnr(a, b):
+    return psnr(a, b)
+""",
+    },
+    "24_metrics-check_cheat": {
+        "the real data": """
+def cheat(real):
+    return real.clone()
+""",
+        "half of the real data, twice": """
+def cheat(real):
+    return real[: len(real) // 2].repeat(2, 1)
+""",
+        "noise around the real data": """
+def cheat(real):
+    return real + 2 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
+""",
+        "one alone": """
+def cheat(real):
+    return real[:1]
+""",
+    },
+    "25_pictures-check_ungrid": {
+        "cut in one go": """
+def ungrid(page, columns, pad, height, width):
+    page = np.pad(page, ((0, pad), (0, pad), (0, 0)))
+    x = torch.from_numpy(page).permute(2, 0, 1)
+    return x.reshape(-1, 3, height + pad, width + pad)[:, :, :height, :width]
+""",
+        "column by column": """
+def ungrid(page, columns, pad, height, width):
+    page = np.pad(page, ((0, pad), (0, pad), (0, 0)))
+    rows = page.shape[0] // (height + pad)
+    x = torch.from_numpy(page).view(rows, height + pad, columns, width + pad, 3)
+    return x.permute(2, 0, 4, 1, 3).reshape(rows * columns, 3, height + pad, width + pad)[:, :, :height, :width]
+""",
+        "the gaps in front": """
+def ungrid(page, columns, pad, height, width):
+    page = np.pad(page, ((pad, 0), (pad, 0), (0, 0)))
+    rows = page.shape[0] // (height + pad)
+    x = torch.from_numpy(page).view(rows, height + pad, columns, width + pad, 3)
+    return x.permute(0, 2, 4, 1, 3).reshape(rows * columns, 3, height + pad, width + pad)[:, :, :height, :width]
+""",
+    },
+    "25_pictures-check_tour": {
+        "straight lines": """
+def tour(codes, n):
+    return torch.cat([lerp(a, b, n)[:-1] for a, b in zip(codes, codes.roll(-1, 0))])
+""",
+        "not back to the first": """
+def tour(codes, n):
+    return torch.cat([slerp(a, b, n)[:-1] for a, b in zip(codes, codes[1:])])
+""",
+        "each code twice": """
+def tour(codes, n):
+    return torch.cat([slerp(a, b, n) for a, b in zip(codes, codes.roll(-1, 0))])
+""",
+        "to the one before": """
+def tour(codes, n):
+    return torch.cat([slerp(a, b, n)[:-1] for a, b in zip(codes, codes.roll(1, 0))])
+""",
+        "n codes between": """
+def tour(codes, n):
+    return torch.cat([slerp(a, b, n + 1)[:-1] for a, b in zip(codes, codes.roll(-1, 0))])
+""",
+    },
+    "31_vae-check_implied_sigma": {
+        "the variance": """
+def implied_sigma(w, dims):
+    return w * dims / 2
+""",
+        "without the mean": """
+def implied_sigma(w, dims):
+    return math.sqrt(w / 2)
+""",
+        "without the half": """
+def implied_sigma(w, dims):
+    return math.sqrt(w * dims)
+""",
+        "the weight on the wrong side": """
+def implied_sigma(w, dims):
+    return math.sqrt(dims / (2 * w))
+""",
+    },
+    "31_vae-check_laplace": {
+        "a Gaussian": """
+class LaplacePixels(GaussianPixels):
+    pass
+""",
+        "the scale of the standard deviation": """
+class LaplacePixels(nn.Module):
+    per_pixel = 1
+
+    def forward(self, x, out):
+        scale = (x - out).square().mean().sqrt() / math.sqrt(2)
+        return (-torch.log(2 * scale) - (x - out).abs() / scale).flatten(1).sum(dim=1)
+
+    def mean(self, out):
+        return out
+""",
+        "a scale for each image": """
+class LaplacePixels(nn.Module):
+    per_pixel = 1
+
+    def forward(self, x, out):
+        scale = (x - out).abs().mean(dim=(1, 2, 3), keepdim=True)
+        return (-torch.log(2 * scale) - (x - out).abs() / scale).flatten(1).sum(dim=1)
+
+    def mean(self, out):
+        return out
+""",
+        "a mean over pixels": """
+class LaplacePixels(nn.Module):
+    per_pixel = 1
+
+    def forward(self, x, out):
+        scale = (x - out).abs().mean()
+        return (-torch.log(2 * scale) - (x - out).abs() / scale).flatten(1).mean(dim=1)
+
+    def mean(self, out):
+        return out
+""",
+        "without the constant": """
+class LaplacePixels(nn.Module):
+    per_pixel = 1
+
+    def forward(self, x, out):
+        scale = (x - out).abs().mean()
+        return (-torch.log(scale) - (x - out).abs() / scale).flatten(1).sum(dim=1)
+
+    def mean(self, out):
+        return out
+""",
+        "no mean": """
+class LaplacePixels(nn.Module):
+    per_pixel = 1
+
+    def forward(self, x, out):
+        scale = (x - out).abs().mean()
+        return (-torch.log(2 * scale) - (x - out).abs() / scale).flatten(1).sum(dim=1)
+
+    def mean(self, out):
+        return out / 2
+""",
+    },
     "32_cvae-check_balanced": {
         "the mean of all": """
 def balanced(said, asked):
@@ -317,6 +658,172 @@ def kept(before, after, k):
 def kept(before, after, k):
     others = [i for i in range(before.shape[1] - 1) if i != k]
     return (before == after)[:, others].float().mean()
+""",
+    },
+    "40_quantize-check_tokens": {
+        "the codes themselves": """
+def tokens(x, codes):
+    return codes[(x[:, None] - codes).abs().argmin(dim=1)]
+""",
+        "without the absolute value": """
+def tokens(x, codes):
+    return (x[:, None] - codes).argmin(dim=1)
+""",
+        "the largest product": """
+def tokens(x, codes):
+    return (x[:, None] * codes).argmax(dim=1)
+""",
+        "the nearest number of each code": """
+def tokens(x, codes):
+    return (x[:, None] - codes).abs().argmin(dim=0)
+""",
+    },
+    "40_quantize-check_bits": {
+        "nats": """
+def bits(h, w, K):
+    return h * w * math.log(K)
+
+
+def bits_known(counts, h, w):
+    return h * w * math.log(perplexity(counts))
+""",
+        "of one code": """
+def bits(h, w, K):
+    return math.log2(K)
+
+
+def bits_known(counts, h, w):
+    return math.log2(perplexity(counts))
+""",
+        "the codes in use, all alike": """
+def bits(h, w, K):
+    return h * w * math.log2(K)
+
+
+def bits_known(counts, h, w):
+    return h * w * math.log2(int((counts > 0).sum()))
+""",
+        "zero times minus infinity": """
+def bits(h, w, K):
+    return h * w * math.log2(K)
+
+
+def bits_known(counts, h, w):
+    p = counts / counts.sum()
+    return -h * w * float((p * p.log2()).sum())
+""",
+    },
+    "41_vqvae-check_splice": {
+        "b on the left": """
+def splice(model, a, b):
+    left, right = model.encode(b), model.encode(a)
+    half = left.shape[-1] // 2
+    return model.decode(torch.cat([left[..., :half], right[..., half:]], dim=-1))
+""",
+        "above and below": """
+def splice(model, a, b):
+    above, below = model.encode(a), model.encode(b)
+    half = above.shape[-2] // 2
+    return model.decode(torch.cat([above[:, :half], below[:, half:]], dim=-2))
+""",
+        "halves of the images": """
+def splice(model, a, b):
+    half = a.shape[-1] // 2
+    return model.reconstruct(torch.cat([a[..., :half], b[..., half:]], dim=-1))
+""",
+        "halves of the reconstructions": """
+def splice(model, a, b):
+    half = a.shape[-1] // 2
+    return torch.cat([model.reconstruct(a)[..., :half], model.reconstruct(b)[..., half:]], dim=-1)
+""",
+    },
+    "41_vqvae-check_kept": {
+        "not sorted": """
+def kept(counts, share):
+    return int((counts.cumsum(dim=0) < share * counts.sum() - 1e-6).sum()) + 1
+""",
+        "the rarest first": """
+def kept(counts, share):
+    return int((counts.sort().values.cumsum(dim=0) < share * counts.sum() - 1e-6).sum()) + 1
+""",
+        "one too few": """
+def kept(counts, share):
+    return int((counts.sort(descending=True).values.cumsum(dim=0) < share * counts.sum() - 1e-6).sum())
+""",
+        "all that occur": """
+def kept(counts, share):
+    return int((counts > 0).sum())
+""",
+    },
+    "42_prior-check_choose": {
+        "bits": """
+def tokens_to_choose_from(nats):
+    return 2**nats
+""",
+        "the nats": """
+def tokens_to_choose_from(nats):
+    return nats
+""",
+        "a probability": """
+def tokens_to_choose_from(nats):
+    return math.exp(-nats)
+""",
+    },
+    "42_prior-check_min_p": {
+        "a share of one": """
+def min_p(logits, share):
+    return logits.masked_fill(logits.softmax(dim=1) < share, -math.inf)
+""",
+        "the likeliest of all rows": """
+def min_p(logits, share):
+    return logits.masked_fill(logits < logits.max() + math.log(share), -math.inf)
+""",
+        "a share of the logit": """
+def min_p(logits, share):
+    return logits.masked_fill(logits < share * logits.max(dim=1, keepdim=True).values, -math.inf)
+""",
+        "probabilities": """
+def min_p(logits, share):
+    p = logits.softmax(dim=1)
+    return p.masked_fill(p < share * p.max(dim=1, keepdim=True).values, 0)
+""",
+    },
+    "43_parallel-check_fixed": {
+        "what is hidden": """
+def fixed(T, steps):
+    return [int(T * math.cos(math.pi / 2 * (i + 1) / steps)) for i in range(steps)]
+""",
+        "equally many": """
+def fixed(T, steps):
+    return [T * (i + 1) // steps - T * i // steps for i in range(steps)]
+""",
+        "rounded to the nearest": """
+def fixed(T, steps):
+    hidden = [T] + [round(T * math.cos(math.pi / 2 * (i + 1) / steps)) for i in range(steps)]
+    return [before - after for before, after in zip(hidden, hidden[1:])]
+""",
+        "a sine, many at first": """
+def fixed(T, steps):
+    known = [0] + [int(T * math.sin(math.pi / 2 * (i + 1) / steps)) for i in range(steps)]
+    return [after - before for before, after in zip(known, known[1:])]
+""",
+    },
+    "43_parallel-check_impossible": {
+        "those that agree": """
+def impossible(p):
+    return (p**2).sum()
+""",
+        "half of them": """
+def impossible(p):
+    return (1 - (p**2).sum()) / 2
+""",
+        "those that miss the likeliest": """
+def impossible(p):
+    return 1 - p.max()
+""",
+        "as if all were alike": """
+def impossible(p):
+    return 1 - 1 / len(p)
 """,
     },
     "50_dcgan-check_step": {
@@ -946,6 +1453,46 @@ def solve(g, z, rounds):
     return x
 """,
     },
+    "80_augmentation-check_effective": {
+        "without the scale": """
+def effective_weights(counts, beta):
+    return (1 - beta) / (1 - beta**counts)
+""",
+        "one on average over the classes": """
+def effective_weights(counts, beta):
+    w = (1 - beta) / (1 - beta**counts)
+    return w / w.mean()
+""",
+        "upside down": """
+def effective_weights(counts, beta):
+    w = (1 - beta**counts) / (1 - beta)
+    return w * counts.sum() / (w * counts).sum()
+""",
+        "all of the weight": """
+def effective_weights(counts, beta):
+    return class_weights(counts)
+""",
+    },
+    "80_augmentation-check_replicates": {
+        "the normal distribution": """
+def replicates_needed(d, gain):
+    return max(2, int((1.96 * d.std().item() / gain) ** 2) + 1)
+""",
+        "as many degrees of freedom as before": """
+def replicates_needed(d, gain):
+    n = 2
+    while student.ppf(0.975, len(d) - 1) * d.std().item() / n**0.5 >= gain:
+        n += 1
+    return n
+""",
+        "twice as wide": """
+def replicates_needed(d, gain):
+    n = 2
+    while 2 * student.ppf(0.975, n - 1) * d.std().item() / n**0.5 >= gain:
+        n += 1
+    return n
+""",
+    },
     "74_tarflow-check_posterior": {
         "equal shares": """
 def posterior(log_p, share):
@@ -963,10 +1510,7 @@ def posterior(log_p, share):
     },
 }
 
-HELD = [case for case in exercises() if case.values[0].parent.name in ("1_points", "7_flow")
-        or case.values[0].stem in ("30_autoencoder", "32_cvae", "33_vit_cvae", "34_editing", "50_dcgan",
-                                   "51_stable_gan", "52_cvae_gan", "60_generator", "61_discriminator", "62_vitgan")]
-CASES = {case.id: case.values for case in HELD}
+CASES = {case.id: case.values for case in exercises()}
 
 
 def test_each_exercise_has_two_wrong_answers():

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from processes import instead
 from scipy.stats import logistic
 from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
@@ -213,9 +214,9 @@ def test_refusals_on_images(work, few_images, monkeypatch, capsys):
     (work / "bare" / "config.yaml").write_text("\n".join(line for line in text.splitlines()
                                                          if not line.startswith(("shape", "- "))) + "\n")
     for args, said in [
-        (("train", "vae", *SMALL, "--widths", "8", "8", "8", "8"), "multiple of 16"),
-        (("train", "vae", *SMALL, "--widths", "0"), "at least 1"),
-        (("train", "vae", *SMALL, "--components", "5000"), "Choose fewer"),
+        (("train", "vae", *instead(SMALL, "--widths", "8", "8", "8", "8")), "multiple of 16"),
+        (("train", "vae", *instead(SMALL, "--widths", "0")), "at least 1"),
+        (("train", "vae", *instead(SMALL, "--components", "5000")), "Choose fewer"),
         (("train", "ae", *SMALL, "--accumulate", "0"), "at least 1"),
         (("train", "ae", *SMALL, "--size", "-3"), "size"),
         (("train", "vae", *SMALL, "--out", "vae"), "exists"),
@@ -231,7 +232,7 @@ def test_refusals_on_images(work, few_images, monkeypatch, capsys):
 
 
 def test_every_data_set_by_the_same_code(tmp_path, few_images):
-    genlab("train", "ae", *SMALL, "--steps", "3", "--data", "shapes", "--size", "16",
+    genlab("train", "ae", *instead(SMALL, "--steps", "3"), "--data", "shapes", "--size", "16",
            "--out", "small", cwd=tmp_path, data=few_images)
     metrics = json.loads((tmp_path / "small" / "metrics.json").read_text())
     assert metrics["data"] == "shapes" and "shapes" in metrics["fid"]["extractor"]

@@ -1144,3 +1144,57 @@ def test_an_image_set_that_is_none():
         torch.tensor([4, 2])
     ).y.tolist() == [4, 2]
     assert good.to("cpu").device == torch.device("cpu") and good.n_labels == 6
+
+
+# ---- Memory
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from genlab.lab.images import load_images
+
+def kept(name):
+    return 1024 * int(re.search(rf"{name}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+load_images("shapes", "test", n=1)  # what is imported or made but once
+before = kept("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+data = load_images(sys.argv[1], "train")
+print(kept("VmHWM") - before, len(data))
+"""
+
+
+def write_fashion(root: Path) -> int:
+    raw, x = root / "FashionMNIST" / "raw", np.random.default_rng(0).integers(0, 256, (60_000, 28, 28), dtype=np.uint8)
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").write_bytes(idx(x))
+    (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(60_000, np.uint8)))
+    return x.nbytes
+
+
+def write_fashion_gz(root: Path) -> int:
+    size = write_fashion(root)
+    for path in list((root / "FashionMNIST" / "raw").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
+        path.unlink()
+    return size
+
+
+def write_whole_cifar(root: Path) -> int:
+    folder = root / "cifar-10-batches-bin"
+    folder.mkdir()
+    for i in range(1, 6):
+        (folder / f"data_batch_{i}.bin").write_bytes(bytes(10_000 * ds.RECORD))
+    return 5 * 10_000 * ds.RECORD
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured by Linux's /proc")
+@pytest.mark.parametrize("name, write, most", [
+    ("fashion_mnist", write_fashion, 2), ("fashion_mnist", write_fashion_gz, 2),
+    ("cifar10", write_whole_cifar, 2.2)])  # the allocator may keep the room of one of five files
+def test_loading_takes_less_than_twice_the_set(name, write, most, tmp_path):
+    "The files' images are in memory once, and beside them a split; every further copy would be too many."
+    size = write(tmp_path)
+    peak, n = map(int, subprocess.check_output(
+        [sys.executable, "-c", PEAK, name], env=os.environ | dict(GENLAB_DATA=str(tmp_path)), text=True).split())
+    assert n == dict(fashion_mnist=50_000, cifar10=40_000)[name] and size < peak < most * size, (peak, size)

@@ -205,6 +205,20 @@ def test_only_what_may_be_compiled_is(monkeypatch):
     assert compiled == [recipe.networks["generator"]]
 
 
+def test_a_compiler_that_is_missing_is_a_sentence(monkeypatch):
+    "As where there is no compiler for C++; what else goes wrong in a step stays what it is."
+    for module, kind, said in (("torch._inductor.exc", UserError, "torch.compile failed .no working compiler.*without"),
+                               ("torch", RuntimeError, "no working compiler")):
+        error = type("InductorError", (RuntimeError,), dict(__module__=module))
+
+        def step(self, update, t, error=error):
+            raise error("no working compiler\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+        monkeypatch.setattr(Plain, "step", step, raising=False)
+        with pytest.raises(kind, match=said):
+            fit(Plain(), Points(), steps=1, batch_size=32)
+
+
 def test_processes_count_as_shards():
     recipe = Plain()
     check_sharing(recipe, 32, accumulate=2, processes=2, trackers=())

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from genlab import UserError, cli
 from genlab.gan import dcgan
 from genlab.lab import images
-from genlab.lab.training import Model, load_run
+from genlab.lab.training import Model, fit, load_run
 from genlab.workshop import datasets
 from genlab.workshop.runs import peak_memory_mb, validated
 
@@ -233,6 +233,25 @@ def test_samples_are_steered_by_each_knob(run, model, call, tmp_path):
 
 
 @every_name
+def test_what_is_compiled_is_what_trains(run, model, call, work, monkeypatch):
+    "Or --compile is refused: what compiles nothing would promise speed that never comes."
+    recipe = cli.find_recipe(model)
+    if recipe.compiled == ():
+        code, said = call("train", model, "--compile")
+        assert code == 2 and f"nothing of {model} is compiled" in said
+        return
+    called = []
+
+    def compile(network):
+        network._compiled_call_impl = lambda *args, **kwargs: called.append(1) or network._call_impl(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile)
+    recipe = cli.build(cli.open_run(work / model))
+    fit(recipe, recipe.data, steps=1, batch_size=16, device="cpu", compile=True, pictures=1)
+    assert called
+
+
+@every_name
 def test_a_default_is_written_once(model):
     "Where a model's setting, a config's field and a knob have the same name, they have the same default."
     recipe = cli.find_recipe(model)
@@ -377,7 +396,8 @@ def test_folders_as_the_data_sets_are_handed_out(layout, call, tmp_path, monkeyp
         "celeba": ((3, 16, 16), 40, "Smiling=1,Male=0"),
     }.get(name, ((1, 28, 28), 10, "7"))
     settings = ["--data", name, *size, "--steps", "10", "--batch-size", "16", "--n-labels", labels]
-    code, said = call("train", "realnvp", *MODELS["realnvp"][6:-2], *settings, "--budget", "smoke", "--out", "run")
+    network = MODELS["realnvp"][len(IMAGES):-2]
+    code, said = call("train", "realnvp", *network, *settings, "--budget", "smoke", "--out", "run")
     assert code == 0 and "Traceback" not in said, said
     assert call("sample", "run", "-n", "4", "--label", label, "--out", "four.npy")[0] == 0
     assert np.load("four.npy").shape == (4, *shape)

@@ -3,6 +3,7 @@
 import builtins
 import errno
 import math
+import os
 import pickle
 import signal
 import subprocess
@@ -153,6 +154,42 @@ def test_a_run_that_another_process_made_meanwhile(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def ended() -> int:
+    "The number of a process that is gone."
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_start_has_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(Path, "rename", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        create_run(tmp_path / "run", dict(model="vae"))
+    os.waitpid(child, 0)
+    left = tmp_path / f".run.making-{child}"
+    assert sorted(p.name for p in left.iterdir()) == ["config.yaml", "samples"], "the run was killed too late"
+    create_run(tmp_path / "other", dict(model="vae"))
+    assert left.is_dir(), "another run's"
+    create_run(tmp_path / "run", dict(model="vae"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "run"]
+
+
+def test_what_may_be_somebodys_stays(tmp_path):
+    "Of a process that lives, with a file of somebody's, a link, no number; and of a run with a similar name."
+    number = ended()
+    kept = [f".r*n.making-{os.getppid()}", f".r*n.making-{number}", f".r*n.making-{number}x", f".run.making-{number}"]
+    for name in kept:
+        (tmp_path / name / "samples").mkdir(parents=True)
+    (tmp_path / kept[1] / "samples" / "mine.png").touch()
+    (tmp_path / "away" / "samples").mkdir(parents=True)
+    (tmp_path / f".r*n.making-0{number}").symlink_to("away")
+    (tmp_path / f".r*n.making-{ended()}").symlink_to("away")
+    before = sorted(tmp_path.rglob("*"))
+    create_run(tmp_path / "r*n", dict(model="vae"))
+    assert [p for p in sorted(tmp_path.rglob("*")) if tmp_path / "r*n" not in (p, *p.parents)] == before
+
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)) + "model: vae\n"
 NOT_SETTINGS = {
@@ -275,7 +312,7 @@ def test_a_frame_that_is_no_png_is_named_and_starts_no_ghostscript(tmp_path, mon
     good, bad = tmp_path / "step_1.png", tmp_path / "step_2.png"
     Image.new("L", (8, 8)).save(good)
     Image.new("L", (8, 8)).save(bad, "EPS")
-    with pytest.raises(UserError, match="step_2.png is no PNG picture .*Delete it"):
+    with pytest.raises(UserError, match="step_2.png can't be read as a PNG or JPEG .*Delete it"):
         animate([good, bad], tmp_path / "film.gif")
     assert not (tmp_path / "film.gif").exists()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gans import IDLE, awake, gradients, make, splits, stepped
-from processes import assert_refused, rows, train
+from processes import assert_refused, instead, rows, train
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils import parametrize
@@ -380,4 +380,4 @@ def test_truncation_of_a_generator_of_convolutions_limits_its_codes(run, draw):
     (["--normalised", "--accumulate", "2"], "2 shards would not be the same training"),
 ])
 def test_what_can_not_be_is_refused_before_training(work, genlab, args, said):
-    assert_refused(work, genlab, ["train", *SHORT, *args, "--out", "never"], said)
+    assert_refused(work, genlab, ["train", *instead(SHORT, *args), "--out", "never"], said)

@@ -19,9 +19,9 @@ from genlab.lab.images import load_images
 from genlab.lab.layers import idle_parameters
 from genlab.lab.training import fit
 from genlab.vq import prior as prior_module
+from genlab.vq.parallel import MaskedPrior
 from genlab.vq.prior import (
     SHIPPED,
-    MaskedPrior,
     TokenPrior,
     TokenPriorConfig,
     TokenPriorRecipe,

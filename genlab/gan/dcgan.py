@@ -80,6 +80,10 @@ class ImageGenerator(Model):
             raise UserError(f"this model was trained with {self.n_labels or 'no'} labels; "
                             "`condition(y)` gives what decode has to be told.")
 
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        "`decode` as a call, which `torch.compile` can take."
+        return self.decode(z, c)
+
 # %% ../../nbs/5_gan/50_dcgan.ipynb #38ee2c06
 def start_small(network: nn.Module, std: float = 0.02) -> None:
     "Convolutions from N(0, std), BatchNorm's factors from N(1, std) (Radford et al. 2016, section 4)."
@@ -162,7 +166,7 @@ def step(self: GANRecipe, update, t: float) -> dict[str, Tensor]:
 def fakes(self: GANRecipe, x: Tensor, c: Tensor | None) -> Tensor:
     "As many generated images as there are real ones, with the same labels."
     z = torch.randn(len(x), self.model.latent_dim, device=x.device)
-    return self.model.decode(z, c)
+    return self.model(z, c)
 
 
 @patch

@@ -9,29 +9,19 @@ __all__ = ['COSTS', 'grid', 'show', 'rows_of', 'scatter', 'lerp', 'slerp', 'stil
            'may_ship', 'write_shipped', 'ship_command']
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #bb8f3c70
-import json
 import math
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from einops import rearrange
-from fastcore.basics import patch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor, nn
 
-from .. import Positive, Size, UserError, printable
-from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, load_images, numbered, to_uint8
-from .metrics import evaluate_images, load_extractor, mse, ssim
-from .training import Model, Recipe, RunSettings, build_model, load_run, plain
-from ..points.vae import Nothing
-from ..workshop.runs import first_line, read_run, save_weights, versions, write_atomically, write_metrics
+from .images import load_images, to_uint8
+from .metrics import mse
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #7142541f
 def grid(
@@ -78,9 +68,7 @@ def scatter(ax: Axes, z: Tensor, y: Tensor, names: tuple[str, ...], size: float 
     "Points (N, 2) coloured by class (N,), in an order that hides no class."
     z, y = z.detach().cpu(), y.cpu()
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))
-    colours = np.array([tuple(int(f"{h:06x}"[i:i + 2], 16) / 255 for i in (0, 2, 4)) for h in
-                        (0x1F77B4, 0xFF7F0E, 0x2CA02C, 0xD62728, 0x9467BD,
-                         0x8C564B, 0xE377C2, 0x7F7F7F, 0xBCBD22, 0x17BECF)])
+    colours = np.array(colormaps["tab10"].colors)
     ax.scatter(*z[order].T, s=size, c=colours[y[order] % 10], alpha=0.5, linewidths=0)
     for i, name in enumerate(names[:10]):
         ax.scatter([], [], s=25, color=colours[i], label=name)
@@ -110,6 +98,23 @@ def still_explorer(decode: Callable, start: Tensor, directions: Tensor,
     steps = torch.linspace(-spread, spread, columns, device=start.device)
     with torch.no_grad():
         return rows_of({f"direction {i + 1}": decode(start + steps[:, None] * d) for i, d in enumerate(directions)})
+
+# %% ../../nbs/2_lab/25_pictures.ipynb #ba7e7d21
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from fastcore.basics import patch
+from PIL import Image
+
+from .. import NotNegative, NotNegativeFloat, Positive, Size, UserError, printable
+from .images import DATA_SETS, SPLITS, ImageSet, Labels, check_asked, numbered
+from .metrics import evaluate_images, load_extractor, ssim
+from .training import Model, Recipe, RunSettings, build_model, load_run, plain
+from ..points.vae import Nothing
+from ..workshop.runs import first_line, read_run, save_weights, versions, write_atomically, write_metrics
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #82f72cdb
 def latent_explorer(
@@ -377,13 +382,14 @@ def draw_final(recipe, model: nn.Module, seed: int, path: Path) -> None:
 
 
 def table_row(name: str, row: dict) -> str:
-    "A measured number as a line: value, floor, n, and its interval or what it was measured with."
-    floor = f"{row['floor']:11.4f}" if "floor" in row else f"{'':11}"
+    "A measured number as a line: value, what real data get, n, and its interval or what it was measured with."
+    real = f"{row['floor']:11.4f}" if "floor" in row else f"{'':11}"
     about = "{:.4f} to {:.4f}".format(*row["interval"]) if "interval" in row else row.get("extractor", "")
-    return f"{name:20}{row['value']:11.4f}{floor}{row['n']:8}   {about}".rstrip()
+    return f"{name:20}{row['value']:11.4f}{real}{row['n']:8}   {about}".rstrip()
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #26c06869
-COSTS = ("seconds", "peak_memory_mb", "device", "processes")  # of the training: kept when a run is evaluated again
+# of the training: kept when a run is evaluated again
+COSTS = dict(seconds=NotNegativeFloat, peak_memory_mb=NotNegative, device=str, processes=Positive)
 
 
 def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) -> None:
@@ -394,7 +400,7 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
     about = dict(seed=run.options.seed, budget=run.options.budget, model=run.model, data=recipe.data_name)
     write_metrics(out, dict(**values, **costs, **about, versions=versions()))
     print(f"\n{run.model} on {recipe.data_name}\n\n"
-          f"{'':20}{'value':>11}{'floor':>11}{'n':>8}   95 % interval, or measured with")
+          f"{'':20}{'value':>11}{'real':>11}{'n':>8}   95 % interval, or measured with")
     for name, row in values.items():
         if isinstance(row["value"], float):  # not a list, one for each coordinate
             print(table_row(name, row))
@@ -406,9 +412,11 @@ def measure(out: Path, run: RunSettings, recipe, model: nn.Module, costs: dict) 
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 from functools import partial
 
+from .. import exit_code
 from ..workshop.runs import read_json, setting
 
 # %% ../../nbs/2_lab/25_pictures.ipynb #2e34a373
@@ -476,7 +484,5 @@ def ship_command(write: Callable, description: str) -> None:  # write: of a run 
     parser.add_argument("--run", required=True, type=Path, help="run folder")
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     args = parser.parse_args()
-    try:
-        print(json.dumps(write(args.run, args.out)["metrics"], indent=1))
-    except UserError as e:
-        parser.exit(2, f"{parser.prog}: {e}\n")
+    if code := exit_code(lambda: print(json.dumps(write(args.run, args.out)["metrics"], indent=1)), parser.prog):
+        sys.exit(code)

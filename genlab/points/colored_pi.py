@@ -184,26 +184,15 @@ def _read_pixel_numbers(path: Path) -> np.ndarray:  # int64 (n,)
 # %% ../../nbs/1_points/10_colored_pi.ipynb #a11966fd
 def _read_image(folder: Path) -> np.ndarray:
     "The picture of a data folder: .png first, then .jpg."
-    from PIL import Image
+    from genlab.workshop.datasets import read_picture
 
     paths = [folder / f"sparse_pi_colored.{ext}" for ext in ("png", "jpg", "jpeg")]
     path = next((p for p in paths if p.is_file()), None)
     if path is None:
         raise UserError(f"{paths[0]} is missing (and no .jpg is there). "
                         "It holds the colours of the points: put the picture next to pi_xs.npy.")
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            if picture.size != (SIZE, SIZE):  # before it is decoded: it may be huge
-                raise UserError(f"{path} is {picture.width}x{picture.height} pixels; expected {SIZE}x{SIZE}. "
-                                "Don't resize it: the points are pixel numbers.")
-            if picture.mode not in ("RGB", "RGBA", "P"):
-                raise UserError(f"{path} has mode {picture.mode}; expected a colour picture (RGB). "
-                                "Save it with .convert('RGB').")
-            return np.asarray(picture.convert("RGB"))
-    except UserError:
-        raise
-    except Exception as e:  # any bytes may be in the file, and Pillow's decoders fail in many ways
-        raise UserError(f"{path} can't be read as a picture ({e}). Save it again as PNG.") from None
+    advice = "Save it as a PNG in RGB, and don't resize it: the points are pixel numbers."
+    return np.asarray(read_picture(path, "RGB", advice, size=(SIZE, SIZE), modes=("RGB", "RGBA", "P")))
 
 # %% ../../nbs/1_points/10_colored_pi.ipynb #6e6e0761
 def read_pi(

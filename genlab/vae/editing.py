@@ -54,6 +54,7 @@ class EditingCVAERecipe(CVAERecipe):
     "Trains a `CVAE`, and a classifier beside it that says whether codes follow other labels."
 
     Config = EditingCVAEConfig
+    compiled = ()  # the model is never called as a whole
 
     def new_networks(self) -> dict[str, nn.Module]:
         "The model, and a new classifier of its labels."

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'NAMES', 'LARGEST_FILE', 'IDX_FOLDERS', 'DEBIAN', 'CIFAR_URL', 'CIFAR_MD5', 'RECORD', 'LARGEST_SIDE',
-           'CHUNK', 'DECODING', 'LARGEST_TABLE', 'MOST_ROWS', 'LARGEST_CELL', 'EMOJI_GROUPS', 'GROUP_OF', 'FOLLOWERS',
-           'NEUTRAL', 'IGNORED', 'SPLIT_SALT', 'EMOJI_SIZE', 'SYSTEM_FONTS', 'EMOJI_URL', 'EMOJI_SHA256', 'PLACES',
-           'PACKAGES', 'READERS', 'Pictures', 'DataMissing', 'data_folder', 'read_idx', 'read_records',
-           'decode_picture', 'content_key', 'decode_once', 'read_list', 'ParquetPictures', 'emoji_group',
-           'emoji_family', 'emoji_split', 'read_font', 'decode_emoji', 'find_pictures']
+           'MODES', 'AGAIN', 'CHUNK', 'DECODING', 'LARGEST_TABLE', 'MOST_ROWS', 'LARGEST_CELL', 'EMOJI_GROUPS',
+           'GROUP_OF', 'FOLLOWERS', 'NEUTRAL', 'IGNORED', 'SPLIT_SALT', 'EMOJI_SIZE', 'SYSTEM_FONTS', 'EMOJI_URL',
+           'EMOJI_SHA256', 'PLACES', 'PACKAGES', 'READERS', 'Pictures', 'DataMissing', 'data_folder', 'read_idx',
+           'read_records', 'read_picture', 'decode_picture', 'content_key', 'decode_once', 'read_list',
+           'ParquetPictures', 'emoji_group', 'emoji_family', 'emoji_split', 'read_font', 'decode_emoji',
+           'find_pictures']
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #b823e4c9
 import gzip
@@ -93,20 +94,23 @@ def data_folder(
 LARGEST_FILE = 2**26  # bytes, of what is read whole; MNIST's largest file has 47 million
 
 
-def _read_whole(path: Path) -> bytes:
+def _read_whole(path: Path) -> bytearray:
     "The content of a file, if its size can be true."
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise UserError(f"{path} has {size:,} bytes; expected at most {LARGEST_FILE:,}. It is another file.")
-    return path.read_bytes()
+    content = bytearray(size)  # filled in place: once in memory, not twice
+    with open(path, "rb") as f:
+        del content[f.readinto(content):]
+    return content
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #eb5efa5e
 def read_idx(
     path: str | Path,
-    content: bytes | None = None,  # what the file holds, if it has been unpacked
+    content: bytearray | None = None,  # what the file holds, if it has been unpacked
 ) -> np.ndarray:  # uint8, in the shape that the header announces
     "An IDX file of bytes (LeCun's format of MNIST). Raises UserError if it isn't what its own header announces."
-    content = bytearray(_read_whole(Path(path)) if content is None else content)
+    content = _read_whole(Path(path)) if content is None else content
     n_dims = content[3] if len(content) >= 4 else 0
     start = 4 + 4 * n_dims
     if content[:3] != b"\0\0\x08" or not 1 <= n_dims <= 4 or len(content) < start:
@@ -135,17 +139,21 @@ def _write_whole(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _gunzip(path: Path) -> bytes:
+def _gunzip(path: Path) -> bytearray:
     "What a .gz holds, if that can be."
+    content, n = bytearray(LARGEST_FILE + 1), 0  # at once: while it grew, it would lie in memory twice
     try:
         with gzip.open(path) as f:
-            content = f.read(LARGEST_FILE + 1)
+            while piece := f.read(min(2**20, len(content) - n)):
+                content[n:n + len(piece)] = piece
+                n += len(piece)
     except (OSError, EOFError, zlib.error) as e:
         raise UserError(f"{path} can't be unpacked ({e}): it is truncated or damaged. Delete it, and take it from the "
                         "data set's page again.") from None
-    if len(content) > LARGEST_FILE:
+    if n > LARGEST_FILE:
         raise UserError(f"{path} unpacks to more than {LARGEST_FILE:,} bytes; expected at most that. It is no file of "
                         "this data set: delete it.")
+    del content[n:]
     return content
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #cae319e5
@@ -185,7 +193,7 @@ def read_records(
     path: str | Path,  # such as data_batch_1.bin
 ) -> tuple[np.ndarray, np.ndarray]:  # images, uint8 (N, 3, 32, 32); classes, uint8 (N,)
     "A file of CIFAR-10's binary version. Raises UserError if it doesn't consist of whole records."
-    content = bytearray(_read_whole(Path(path)))
+    content = _read_whole(Path(path))
     if len(content) % RECORD:
         raise UserError(f"{path} has {len(content):,} bytes; expected a multiple of {RECORD:,}, for a class and 32x32 "
                         "pixels in three colours. It was truncated or changed: unpack cifar-10-binary.tar.gz again.")
@@ -208,37 +216,51 @@ def _cifar_pickles(root: Path, split: str) -> tuple[np.ndarray, list[int]]:
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #b1633fa2
 LARGEST_SIDE = 4_096  # pixels
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")  # kinds of pixels as Pillow calls them; all others have 16 bits
 
 
-def _open_picture(item: Path | bytes, who: str, expected: tuple[int, int] | None) -> Image.Image:
-    "A picture, not yet decoded, of the width and height that it must have."
+def _open_picture(item: Path | bytes) -> Image.Image:
+    "A PNG or JPEG, not yet decoded."
     if isinstance(item, Path) and not item.is_file():
         raise OSError("it is no regular file")
-    opened = Image.open(item if isinstance(item, Path) else io.BytesIO(item), formats=("PNG", "JPEG"))
-    if expected and opened.size != expected:
-        raise UserError(f"{who} has {opened.width}x{opened.height} pixels; expected {expected[0]}x{expected[1]}. "
-                        "Take it from the archive again.")
-    if opened.mode[0] in "IF":
-        raise UserError(f"{who} has more than 8 bits for a colour (mode {opened.mode}); expected 8. Take it from the "
-                        "archive again.")
-    if max(opened.size) > LARGEST_SIDE:
-        raise UserError(f"{who} has {opened.width}x{opened.height} pixels; expected at most {LARGEST_SIDE:,} in each "
-                        "direction. It is no picture of this data set.")
-    return opened
+    return Image.open(item if isinstance(item, Path) else io.BytesIO(item), formats=("PNG", "JPEG"))
+
+
+def _misfit(opened: Image.Image, size: tuple[int, int] | None, modes: Sequence[str], largest: int) -> str:
+    "What a picture has, and what was expected; empty if it fits."
+    if size and opened.size != size:
+        return f"has {opened.width}x{opened.height} pixels; expected {size[0]}x{size[1]}"
+    if max(opened.size) > largest:
+        return f"has {opened.width}x{opened.height} pixels; expected at most {largest:,} in each direction"
+    if opened.mode not in modes:
+        return f"has pixels of mode {opened.mode}; expected {', '.join(modes)}, with at most 8 bits for a colour"
+    return ""
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #35ca4d76
-def _decoded(item: Path | bytes, who: str, expected: tuple[int, int] | None, mode: str) -> Image.Image:
-    "Its pixels, or one sentence: whatever the bytes are."
+def read_picture(
+    item: Path | bytes,                   # a file, or its content
+    mode: str,                            # of the pixels that are returned: RGB or RGBA
+    advice: str,                          # what to do about a bad one; it ends each message
+    who: str | None = None,               # it is, in a message; the name of the file without
+    size: tuple[int, int] | None = None,  # width and height that it must have
+    modes: Sequence[str] = MODES,         # that it may have
+    largest: int = LARGEST_SIDE,          # width or height that it may have
+) -> Image.Image:                         # decoded
+    "A PNG or JPEG. Raises one UserError, whatever else the bytes are."
     try:
-        with _open_picture(item, who, expected) as opened:
-            return opened.convert(mode)
-    except UserError:
-        raise
+        with _open_picture(item) as opened:
+            wrong = _misfit(opened, size, modes, largest)
+            picture = None if wrong else opened.convert(mode)
     except Exception as e:  # any bytes may be in the file, and Pillow's decoders fail in many ways
-        raise UserError(f"{who} can't be read as a PNG or JPEG ({_short(e)}). Take it from the archive again; what is "
-                        "decoded already is kept.") from None
+        wrong = f"can't be read as a PNG or JPEG ({_short(e)})"
+    if wrong:
+        raise UserError(f"{who or item} {wrong}. {advice}")
+    return picture
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #07dfafec
+AGAIN = "Take it from the archive again; what is decoded already is kept."
+
+
 def _channels_first(picture: Image.Image) -> np.ndarray:  # uint8 (3, H, W)
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
@@ -249,8 +271,8 @@ def decode_picture(
     expected: tuple[int, int] | None = None,  # width and height that it must have
 ) -> np.ndarray:         # uint8 (3, H, W)
     "A PNG or JPEG as bytes of RGB. Raises UserError if it is none, or of another size."
-    who = str(item) if isinstance(item, Path) else "A picture in the Parquet files"
-    picture = _decoded(item, who, expected, "RGB")
+    who = None if isinstance(item, Path) else "A picture in the Parquet files"
+    picture = read_picture(item, "RGB", AGAIN, who, expected)
     if size:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -491,7 +513,12 @@ def read(self: ParquetPictures, k: int, name: str):  # a pyarrow column
         raise UserError(f"{self.paths[k]} has no column {name!r}; it has {_short(', '.join(has))}. Take the original "
                         "copy.")
     with _refusing(self.paths[k].parent):
-        return self.files[k].read(columns=[name]).column(name)
+        values = self.files[k].read(columns=[name]).column(name)
+    announced = self.files[k].metadata.num_rows
+    if len(values) != announced:
+        raise UserError(f"{self.paths[k]} announces {announced:,} rows, and has {len(values):,} values in column "
+                        f"{name!r}. Download it again.")
+    return values
 
 # %% ../../nbs/0_workshop/00_datasets.ipynb #16a5dc9a
 @patch
@@ -547,7 +574,7 @@ def flags(self: ParquetPictures) -> list[str]:
     "The names of the columns of true and false."
     return [field.name for field in self.files[0].schema_arrow if str(field.type) == "bool"]
 
-# %% ../../nbs/0_workshop/00_datasets.ipynb #f0123d2e
+# %% ../../nbs/0_workshop/00_datasets.ipynb #3c1f7a52
 def _classes(name: str, y: Sequence[int]) -> Sequence[int]:
     "Classes as they are, if they can be."
     if len(y) and not 0 <= min(y) <= max(y) <= 9:
@@ -556,6 +583,15 @@ def _classes(name: str, y: Sequence[int]) -> Sequence[int]:
     return y
 
 
+def _all_records(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    "Images and classes of several files, of which one at a time is in memory twice."
+    counts = [path.stat().st_size // RECORD for path in paths]
+    x, y = np.empty((sum(counts), 3, 32, 32), np.uint8), np.empty(sum(counts), np.uint8)
+    for path, count, end in zip(paths, counts, np.cumsum(counts), strict=True):
+        x[end - count:end], y[end - count:end] = read_records(path)
+    return x, y
+
+# %% ../../nbs/0_workshop/00_datasets.ipynb #f0123d2e
 def _read_cifar10(root: Path, name: str, split: str, size: int | None) -> Pictures:
     "CIFAR-10: 50,000 images for train and validation together, 10,000 for test."
     part = "test" if split == "test" else "train"
@@ -563,8 +599,7 @@ def _read_cifar10(root: Path, name: str, split: str, size: int | None) -> Pictur
     paths = [root / "cifar-10-batches-bin" / file for file in files]
     missing = [p for p in paths if not p.is_file()]
     if not missing:
-        parts = [read_records(p) for p in paths]
-        x, y = (np.concatenate(both) for both in zip(*parts, strict=True))
+        x, y = _all_records(paths)
     elif parquets := _parquets(root / "cifar10", part):
         pictures = ParquetPictures(parquets, "img")
         y = _classes(name, pictures.column("label", int))
@@ -716,7 +751,7 @@ def decode_emoji(
     size: int,     # side in pixels
 ) -> np.ndarray:   # uint8 (3, size, size)
     "A picture on a white square. Raises UserError if it is none."
-    picture = _decoded(item, "A picture of the emoji font", EMOJI_SIZE, "RGBA")
+    picture = read_picture(item, "RGBA", AGAIN, "A picture of the emoji font", EMOJI_SIZE)
     side = max(picture.size)
     square = Image.new("RGBA", (side, side), "white")
     square.alpha_composite(picture, ((side - picture.width) // 2, (side - picture.height) // 2))

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['LARGEST_CONFIG', 'LARGEST_RECORD', 'NAMES', 'FLOAT32', 'LONGEST', 'FLOATS', 'SAFE', 'TRACKERS', 'sync',
-           'why_not_written', 'first_line', 'write_atomically', 'remove_empty', 'create_run', 'PlainLoader',
-           'read_yaml', 'read_json', 'read_run', 'only_one', 'Misfit', 'number', 'text', 'entries', 'fitted', 'one_of',
-           'shown', 'setting', 'validated', 'save_checkpoint', 'read_checkpoint', 'load_checkpoint', 'is_finished',
-           'save_weights', 'check_sizes', 'load_weights', 'choose_device', 'use_threads', 'check_trackers',
-           'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt', 'first_nonfinite', 'plot_curve',
-           'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb', 'versions', 'write_metrics',
-           'keep_memory']
+           'why_not_written', 'first_line', 'write_atomically', 'remove_empty', 'is_alive', 'remove_leftovers',
+           'create_run', 'PlainLoader', 'read_yaml', 'read_json', 'read_run', 'only_one', 'Misfit', 'number', 'text',
+           'entries', 'fitted', 'one_of', 'shown', 'setting', 'validated', 'save_checkpoint', 'read_checkpoint',
+           'load_checkpoint', 'is_finished', 'save_weights', 'at_most', 'check_sizes', 'load_weights', 'choose_device',
+           'use_threads', 'check_trackers', 'make_accelerator', 'start_trackers', 'make_equal', 'note_interrupt',
+           'first_nonfinite', 'plot_curve', 'curve_names', 'plot_log', 'LiveFigure', 'animate', 'peak_memory_mb',
+           'versions', 'not_finite', 'write_metrics', 'keep_memory']
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #23ce733a
 import ctypes
+import glob
 import importlib.util
 import json
 import math
@@ -48,8 +49,10 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from .. import Range, UserError
+from .datasets import read_picture
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #2cbf1443
 def sync(path: Path) -> None:
@@ -102,12 +105,35 @@ def write_atomically(
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
-# %% ../../nbs/0_workshop/02_runs.ipynb #6afc995b
+# %% ../../nbs/0_workshop/02_runs.ipynb #7be41c08
 def remove_empty(folders: Sequence[Path]) -> None:
     "Remove folders, the innermost first, as far as nobody has put anything into them."
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
+
+# %% ../../nbs/0_workshop/02_runs.ipynb #6afc995b
+def is_alive(pid: int) -> bool:
+    "Whether a process of this machine runs; True where that can't be known."
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)  # sends nothing, and says whether it could
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it runs, and is somebody else's
+        pass
+    return True
+
+
+def remove_leftovers(out: Path) -> None:
+    "Remove what processes that were killed while they made this run folder have left beside it."
+    for folder in out.parent.glob(glob.escape(f".{out.name}.making-") + "*"):
+        pid = folder.name.rpartition("-")[2]
+        if re.fullmatch("[1-9][0-9]{0,9}", pid) and not folder.is_symlink() and not is_alive(int(pid)):
+            with suppress(OSError):
+                (folder / "config.yaml").unlink(missing_ok=True)
+            remove_empty([folder / "samples", folder])  # with something of somebody's in it, it stays
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #c24632b4
 def create_run(
@@ -123,6 +149,7 @@ def create_run(
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.making-{os.getpid()}")
     try:
+        remove_leftovers(out)
         (temporary / "samples").mkdir(parents=True)
         (temporary / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         temporary.rename(out)
@@ -431,21 +458,39 @@ def save_weights(path: str | Path, model: nn.Module, half: bool = False) -> None
     if half:
         model.load_state_dict(tensors)  # what a reader will load
 
-# %% ../../nbs/0_workshop/02_runs.ipynb #048986ae
+# %% ../../nbs/0_workshop/02_runs.ipynb #5d20b9e7
 FLOATS = {"F16", "BF16", "F32", "F64"}  # kinds of numbers as safetensors calls them; F8 can't be read as others
 SAFE = {torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"}
 
 
+@contextmanager
+def at_most(n: int, path: Path) -> Iterator[None]:
+    "Raise a UserError once models are built from more parameters; a stranger may ask for a million layers."
+    left = iter(range(n))
+
+    def count(*_) -> None:
+        if next(left, None) is None:
+            raise UserError(f"{path} does not fit the model that its settings describe: that has far more parts.")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of layers without a number in them
+            yield
+    finally:
+        handle.remove()
+
+# %% ../../nbs/0_workshop/02_runs.ipynb #048986ae
 def check_sizes(path: Path, build: Callable[[], nn.Module]) -> None:
     "Raise a UserError where a file's header has other tensors than a model, before any memory is taken for either."
-    try:
-        with torch.device("meta"):
-            own = build().state_dict()
-    except (RuntimeError, NotImplementedError):  # a flow of points reads numbers while it is built
-        own = build().state_dict()
-    wanted = {name: (list(t.shape), "F" if t.is_floating_point() else SAFE[t.dtype]) for name, t in own.items()}
     with safe_open(path, "pt") as f:
         slices = {name: f.get_slice(name) for name in f.keys()}
+    with at_most(1_000 + 4 * len(slices), path):
+        try:
+            with torch.device("meta"):
+                own = build().state_dict()
+        except (RuntimeError, NotImplementedError):  # a flow of points reads numbers while it is built
+            own = build().state_dict()
+    wanted = {name: (list(t.shape), "F" if t.is_floating_point() else SAFE[t.dtype]) for name, t in own.items()}
     there = {name: (s.get_shape(), "F" if s.get_dtype() in FLOATS else s.get_dtype()) for name, s in slices.items()}
     for name in sorted(wanted.keys() | there.keys()):
         if wanted.get(name) != there.get(name):
@@ -677,14 +722,9 @@ def animate(
     milliseconds: int = 150,
 ) -> None:
     "Write PNG pictures as an animation that stays on its last frame for a while."
-    images = []
-    for frame in frames:
-        try:
-            with Image.open(frame, formats=("PNG",)) as image:  # Pillow would start Ghostscript for an EPS
-                images.append(image.convert("RGB").quantize(128, dither=Image.Dither.NONE))
-        except Exception as e:  # a file can be wrong in any way
-            raise UserError(f"{frame} is no PNG picture ({first_line(e)}). Delete it; the animation goes without "
-                            "it.") from None
+    advice = "Delete it; the animation goes without it."
+    pictures = (read_picture(frame, "RGB", advice, largest=2**15) for frame in frames)
+    images = [picture.quantize(128, dither=Image.Dither.NONE) for picture in pictures]
     if not images:
         return
     first, *others = images
@@ -709,9 +749,20 @@ def versions() -> dict[str, str]:
     return dict(python=platform.python_version(), **packages)
 
 
+def not_finite(value: Any) -> bool:
+    "Whether a number, or one somewhere in lists and dicts, is NaN or infinite."
+    if isinstance(value, dict | list | tuple):
+        return any(map(not_finite, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def write_metrics(out: Path, metrics: dict) -> None:
-    "Write metrics.json: values with n and interval, and what they cost."
-    write_atomically(out / "metrics.json", lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))
+    "Write metrics.json: values with n and interval, and what they cost. Raises UserError where one isn't finite."
+    if bad := [name for name, value in metrics.items() if not_finite(value)]:
+        raise UserError(f"{out}: what was measured is not finite ({', '.join(bad)}), and metrics.json was not written. "
+                        "The model is not to be used: train again with a lower learning rate.")
+    text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
+    write_atomically(out / "metrics.json", lambda path: path.write_text(text))
 
 # %% ../../nbs/0_workshop/02_runs.ipynb #923d8adb
 def keep_memory() -> bool:  # True if the system's allocator has accepted it

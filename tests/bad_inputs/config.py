@@ -291,6 +291,10 @@ IMAGES = [
                               run=["sample", "realnvp", "--label", "ring"]), "no name twice", ("realnvp",)),
     Bad("a flow of 3 of 10 classes", line("n_labels", "3", ["evaluate", "realnvp"]),
         "n_labels is 3, and shapes has 10 labels", ("realnvp",)),
+    Bad("65,536 layers for the weights of some", then(
+        to("couplings", "256", "realnvp"), to("blocks", "256", "realnvp"), run=["sample", "realnvp"]),
+        r"model\.safetensors does not fit .*far more parts", ("realnvp",)),
+    Bad("256 layers for the weights of one", line("depth", "256", ["sample", "prior"]), OTHER_WEIGHTS, ("prior",)),
     Bad("more levels than an image has", line("levels", "9", ["sample", "realnvp"]),
         "16x16 can't be squeezed 9 times", ("realnvp",)),
     Bad("a critic that halves too often", line("critic_widths", "[8, 8, 8, 8, 8]", ["evaluate", "relgan"]),

@@ -121,6 +121,8 @@ FOLDERS = [
 ]
 
 MNIST = [
+    bad("fewer images of a class than are asked for", then(mnist, run=["augment", "--data", "mnist", "--out", "new"]),
+        r"1000 images of \d were asked for, and the train split of mnist has \d"),
     bad("an empty data folder", then(offline, run=train("mnist")), "mnist was not found .*can't be downl"),
     bad("MNIST by the names that Kaggle gives its files", then(mnist, offline, set_aside(
         X, X.replace("-idx3", ".idx3")), run=train("mnist")), "train-images-idx3-ubyte is missing"),
@@ -272,6 +274,17 @@ def opened(file: str, image: str = "img") -> ParquetPictures:
     return ParquetPictures([Path(file)], image)
 
 
+def rows_announced(n: int, other: int) -> Callable[[bytes], bytes]:
+    "Another number of rows at the end of a Parquet file, where it is the first number of 64 bits."
+
+    def change(content: bytes) -> bytes:
+        start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        at = content.index(bytes([0x16, 2 * n]), start) + 1
+        return content[:at] + bytes([2 * other]) + content[at + 1:]
+
+    return change
+
+
 TABLE, FACES = "cifar10/train-0.parquet", "celeba/train-0.parquet"
 TINY = drawn(size=(32, 32))
 
@@ -314,6 +327,15 @@ PARQUET = [
     bad("labels of a Parquet file that are lists", then(
         parquet(TABLE, img=cells(TINY), label=[[1]]), run=lambda: opened(TABLE).column("label", int)),
         "has list<.*> in column 'label'; expected int"),
+    bad("a Parquet file that announces a row more than it has", then(
+        parquet(TABLE, img=cells(*[TINY] * 5), label=[1] * 5), edited(TABLE, rows_announced(5, 6)),
+        run=train("cifar10")), "train-0.parquet announces 6 rows, and has 5 values in column 'label'"),
+    bad("a Parquet file that announces no row and has some", then(
+        parquet(TABLE, img=cells(*[TINY] * 5), label=[1] * 5), edited(TABLE, rows_announced(5, 0)),
+        run=train("cifar10")), "train-0.parquet announces 0 rows, and has 5 values in column 'label'"),
+    bad("pictures of a Parquet file that announces a row less than it has", then(
+        parquet(TABLE, img=cells(*[TINY] * 5), label=[1] * 5), edited(TABLE, rows_announced(5, 4)),
+        run=lambda: opened(TABLE)[0:2]), "train-0.parquet announces 4 rows, and has 5 values in column 'img'"),
     bad("a Parquet file of a million rows", then(parquet(
         TABLE, img=lambda pa: pa.nulls(2**20, pa.struct([("bytes", pa.binary())])), label=lambda pa: pa.nulls(2**20)),
         run=train("cifar10")), "has 1,048,576 rows; expected at most 262,144"),
@@ -486,7 +508,7 @@ PICTURES = [
     bad("a PNG with a hundred texts of a megabyte", picture(lambda: text_bomb(100, b"zTXt", 2**20 - 1)),
         UNREADABLE + "Too much memory used in text chunks"),
     bad("a PNG with half a transparency", picture(png((178, 218), (b"tRNS", b"\1"))), UNREADABLE),
-    bad("a PNG of 16 bits", picture(lambda: drawn("I;16")), "more than 8 bits"),
+    bad("a PNG of 16 bits", picture(lambda: drawn("I;16")), "mode I;16; expected .*8 bits"),
     bad("a pipe in the place of a picture", then(placed("1.jpg", "pipe"), run=lambda: decode_picture(Path("1.jpg"))),
         NO_FILE),
     bad("a folder in the place of a picture", then(placed("1.jpg", "folder"), run=lambda: decode_picture(
@@ -607,19 +629,19 @@ COLOURED_PI = [
     bad("points of another picture", then(pi_rows(lambda a: 299 - a), run=PI),
         "of the points hit a coloured pixel .*don't belong together"),
     bad("49 points", then(partial(pi, n=49), run=PI), "has 49 points; a fifth is held back"),
-    bad("a points' picture of 300 x 299", then(pi_drawing(size=(300, 299)), run=PI), "is 300x299 pixels; expected"),
+    bad("a points' picture of 300 x 299", then(pi_drawing(size=(300, 299)), run=PI), "has 300x299 pixels; exp"),
     bad("a points' picture of 3,600 million pixels", then(pi, written(DRAWING, png((60_000, 60_000))), run=PI),
-        "can't be read as a picture .*exceeds limit"),
-    bad("a points' picture in grey", then(pi_drawing("L"), run=PI), "has mode L; expected a colour picture"),
-    bad("a points' picture of 16 bits", then(pi_drawing("I;16"), run=PI), "has mode I;16; expected a colour picture"),
+        "can't be read as a PNG or JPEG .*exceeds limit"),
+    bad("a points' picture in grey", then(pi_drawing("L"), run=PI), "has pixels of mode L; expected RGB, RGBA, P"),
+    bad("a points' picture of 16 bits", then(pi_drawing("I;16"), run=PI), "of mode I;16; expected RGB, RGBA, P"),
     bad("a points' picture in the colours of printers", then(pi_drawing("CMYK", kind="JPEG"), run=PI),
-        "has mode CMYK; expected a colour picture"),
-    bad("a points' picture that is a TIFF", then(pi_drawing(kind="TIFF"), run=PI), "as a picture .cannot"),
+        "has pixels of mode CMYK; expected RGB, RGBA, P"),
+    bad("a points' picture that is a TIFF", then(pi_drawing(kind="TIFF"), run=PI), "as a PNG or JPEG .cannot"),
     bad("a points' picture cut off", then(pi, edited(DRAWING, lambda c: c[:len(c) // 2]), run=PI),
-        "sparse_pi_colored.png can't be read as a picture"),
+        "sparse_pi_colored.png can't be read as a PNG or JPEG"),
     bad("a points' picture with a text that unpacks to 256 MB", then(
         pi, edited(DRAWING, lambda c: text_bomb(1, b"zTXt", 2**28, (300, 300))), run=PI),
-        "can't be read as a picture .Decompressed data too large"),
+        "can't be read as a PNG or JPEG .Decompressed data too large"),
 ]
 
 ROWS: list[Bad] = [*FOLDERS, *MNIST, *CIFAR, *PARQUET, *CELEBA, *CACHES, *PICTURES, *EMOJI, *COLOURED_PI]

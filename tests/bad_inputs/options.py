@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import torch
+from processes import instead
 from test_models import MODELS
 
 from bad_inputs import Bad, gone, placed, then, written
@@ -26,7 +27,7 @@ def words(*all: str) -> Callable[[Path], list]:
 
 def train(model: str, *more: str) -> Callable[[Path], list]:
     "A small training with more words."
-    return words("train", model, "--budget", "smoke", *MODELS[model], *more)
+    return words("train", model, *instead(["--budget", "smoke", *MODELS[model]], *more))
 
 
 def pi(*more: str) -> Callable[[Path], list]:
@@ -35,7 +36,7 @@ def pi(*more: str) -> Callable[[Path], list]:
 
 def sample(run: str, *more: str) -> Callable[[Path], list]:
     "Four samples, steered."
-    return words("sample", run, "-n", "4", "--out", "new.png", *more)
+    return words("sample", run, *instead(["-n", "4", "--out", "new.png"], *more))
 
 
 def after(*changes: Callable[[Path], object], run: Callable[[Path], list]) -> Callable[[Path], list]:
@@ -80,6 +81,23 @@ ROWS = [
     Bad("an option without a value", pi("--seed"), r"Missing\s+value\s+for\s+argument\s+'--seed'", NO),
     Bad("an option in the place of a value", pi("--seed", "--ema", ".5"), r"value\s+for\s+argument\s+'--seed'", NO),
     Bad("a value for a switch", pi("--compile", "yes"), UNKNOWN + "yes", NO),
+    Bad("an option twice", pi("--seed", "1", "--seed", "2"), "--seed is given twice, and one of the two", NO),
+    Bad("an option twice, once with a sign", pi("--seed", "1", "--seed=1"), "--seed is given twice", NO),
+    Bad("an option twice, once with an underscore", pi("--batch-size", "10", "--batch_size", "20"),
+        "--batch-size is given twice", NO),
+    Bad("a list twice", train("vae", "--widths", "8", "--widths", "16"), "--widths is given twice", NO),
+    Bad("a switch and its opposite", pi("--compile", "--no-compile"), "--compile is given twice", NO),
+    Bad("two budgets", pi("--budget", "smoke", "--budget", "laptop"), "--budget is given twice", NO),
+    Bad("a number of samples under both of its names", words("sample", "pi-vae", "-n", "4", "-n", "5"),
+        "-n is given twice"),
+    Bad("two runs to go on with", words("train", "--resume", "pi-vae", "--resume", "vae"), "--resume is given twice",
+        ("pi-vae", "vae")),
+    Bad("half of an option's name", words("train", "--res", "pi-vae"), "no model '--res'", NO),
+    Bad("two devices to measure on", words("evaluate", "pi-vae", "--device", "cpu", "--device", "cuda"),
+        "--device is given twice"),
+    Bad("compiling what is too small for it", pi("--compile"), "nothing of pi-vae is compiled. Leave", NO),
+    Bad("compiling what is never called as a whole", words("train", "cvae-gan", "--cvae", "cvae", "--compile"),
+        "nothing of cvae-gan is compiled", NO),
 
     # Numbers
     Bad("a number that is a word", pi("--seed", "seven"), r"--seed:\s+invalid\s+literal.*'seven'", NO),

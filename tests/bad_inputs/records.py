@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from bad_inputs import Bad, edited, gone, placed, then, written
+from bad_inputs.experiments import EXPERIMENTS
 from genlab.gan import stable_gan
 from genlab.gan.stable_gan import load_gan, write_gan
 from genlab.lab import metrics
@@ -21,9 +22,10 @@ from genlab.lab.metrics import load_extractor
 from genlab.studies import LINES, read_lines
 from genlab.vae.editing import load_cvae
 from genlab.vitgan import vitgan
+from genlab.vitgan.vitgan import load_vitgan
 from genlab.vq import prior
 from genlab.vq.prior import load_pair, write_pair
-from genlab.workshop.runs import animate, load_checkpoint
+from genlab.workshop.runs import animate, load_checkpoint, write_metrics
 
 bad = partial(Bad, needs=())
 LOOP = "link to itself"
@@ -149,6 +151,11 @@ SETTINGS = [
     bad("labels below none", shipped(told(CONFIG, with_(n_labels=-5))), NO_MODEL + ".*(negative|-5)"),
     bad("settings of a model with two more labels", shipped(told(CONFIG, with_(n_labels=12))),
         NO_MODEL + ".*does not fit the model that its settings describe"),
+    bad("sides below zero", shipped(told(CONFIG, with_(shape=[1, -28, -28]))), NO_MODEL),
+    bad("one side below zero", shipped(told(CONFIG, with_(shape=[1, 28, -28]))), NO_MODEL),
+    bad("images without rows", shipped(told(CONFIG, with_(shape=[1, 0, 28]))), NO_MODEL),
+    bad("images without channels", shipped(told(CONFIG, with_(shape=[0, 28, 28]))), NO_MODEL),
+    bad("256 blocks at each of six levels for two", shipped(told(CONFIG, with_(blocks=256, widths=[8] * 6))), NO_MODEL),
     bad("settings of images of 60,000 pixels a side", shipped(told(CONFIG, with_(shape=[1, 60_000, 60_000]))),
         NO_MODEL + ".*does not fit the model that its settings describe"),
     bad("settings of images that no memory holds", shipped(told(CONFIG, with_(shape=[1, 4 * 10**18, 4 * 10**18]))),
@@ -156,6 +163,18 @@ SETTINGS = [
     bad("a generator in the place of a conditional VAE", then(
         lambda here: shutil.copytree(stable_gan.SHIPPED / "fashion_mnist", here / "kept" / "tiny"),
         run=lambda: load_cvae("tiny", Path("kept"))), "kept/tiny does not hold a CVAE: .*does not fit"),
+]
+
+
+TRANSFORMER = [
+    bad(f"a transformer of {what}", then(
+        lambda here: shutil.copytree(vitgan.SHIPPED / "fashion_mnist", here / "kept" / "tiny"),
+        told(CONFIG, with_(**settings)), run=lambda: load_vitgan("tiny", Path("kept"))), says)
+    for what, settings, says in (
+        ("256 layers with the weights of three", dict(depth=256), "kept/tiny does not hold a ViT.*far more parts"),
+        ("a thousand layers", dict(depth=1_000), "depth is 1000; expected .*at most 256"),
+        ("a layer less than its weights", dict(depth=2), "kept/tiny does not hold a ViT.*does not fit"),
+        ("images with sides below zero", dict(shape=[1, -28, -28]), "kept/tiny does not hold a ViT"))
 ]
 
 
@@ -306,17 +325,23 @@ MEASURED = "pi-vae/metrics.json"
 
 RUNS = [
     bad("a folder in the place of metrics.json", then(placed(MEASURED, "folder"), run=["evaluate", "pi-vae"]),
-        "Is a directory: pi-vae/metrics.json", needs=("pi-vae",)),
+        "pi-vae/metrics.json is no regular file", needs=("pi-vae",)),
     bad("a metrics.json that is a link to itself", then(placed(MEASURED, LOOP), run=["evaluate", "pi-vae"]),
-        "symbolic links: pi-vae/metrics.json", needs=("pi-vae",)),
+        "pi-vae/metrics.json is no regular file", needs=("pi-vae",)),
+    bad("a pipe in the place of metrics.json", then(placed(MEASURED, "pipe"), run=["evaluate", "pi-vae"]),
+        "pi-vae/metrics.json is no regular file", needs=("pi-vae",)),
+    bad("numbers to be written that are NaN", then(run=lambda: write_metrics(Path("pi-vae"), dict(
+        swd=dict(value=0.1, interval=[0.1, math.nan]), seconds=1))), r"not finite \(swd\)", needs=("pi-vae",)),
+    bad("a cost to be written that is infinite", then(run=lambda: write_metrics(Path("pi-vae"), dict(
+        seconds=math.inf))), r"not finite \(seconds\)", needs=("pi-vae",)),
     bad("a file in the place of the checkpoints", then(
         lambda here: shutil.rmtree(here / "pi-vae" / "state"), written("pi-vae/state", ""),
         run=lambda: load_checkpoint(Path("pi-vae/state"))), "pi-vae/state", needs=("pi-vae",)),
     bad("a web page among the pictures of a training", then(written("step_1.png", "<html>"), run=lambda: animate(
-        [Path("step_1.png")], Path("training.gif"))), "step_1.png is no PNG picture"),
+        [Path("step_1.png")], Path("training.gif"))), "step_1.png can't be read as a PNG or JPEG"),
     bad("an EPS among the pictures of a training", then(
         written("step_1.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
-        run=lambda: animate([Path("step_1.png")], Path("training.gif"))), "step_1.png is no PNG picture"),
+        run=lambda: animate([Path("step_1.png")], Path("training.gif"))), "step_1.png can't be read as a PNG or JPEG"),
     bad("nothing that could ship", then(run=lambda: write_gan(Path("relgan"), Path("kept"))), "is not a run folder"),
     bad("a run of another model that is to ship", then(run=lambda: write_gan(Path("vae"), Path("kept"))),
         "vae is a run of 'vae'; expected one of relgan, sngan", needs=("vae",)),
@@ -338,4 +363,4 @@ RUNS = [
         "prior was trained on the codes of another VQ-VAE", needs=("vqvae", "prior")),
 ]
 
-ROWS: list[Bad] = [*SHIPPED, *SETTINGS, *PAIRS, *EXTRACTORS, *STUDIES, *RUNS]
+ROWS: list[Bad] = [*SHIPPED, *SETTINGS, *TRANSFORMER, *PAIRS, *EXTRACTORS, *STUDIES, *RUNS, *EXPERIMENTS]
