@@ -11,6 +11,7 @@ Stop it whenever you like: the same command goes on where it was.
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from genlab import UserError
-from genlab.studies import LINES, append_line, read_lines
+from genlab.studies import LINES, read_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -55,6 +56,17 @@ def config_of(arm: dict) -> dict:
 def read_arms(path: Path) -> dict[str, dict]:
     "The lines of a file by the key of their arm."
     return {key(arm_of(row)): row for row in read_lines(path)}
+
+
+def append(path: Path, row: dict) -> None:
+    "Add a line in one write, on the disk when this returns. Half a line that a kill left at the end goes first."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+    with open(path, "ab") as f:
+        f.truncate(whole)
+        f.write(json.dumps(row).encode() + b"\n")
+        f.flush()
+        os.fsync(f.fileno())
 
 
 def tidy(path: Path, arms: list[dict]) -> None:
@@ -117,7 +129,7 @@ def run_missing(study: ModuleType, arms: list[dict], path: Path) -> None:
         values = study.run(dict(arm))
         seconds = round(time.perf_counter() - start, 1)
         cost = dict(seconds=seconds, device=device())
-        append_line(path, dict(config=config_of(arm), seed=arm["seed"], **cost, **about, values=values))
+        append(path, dict(config=config_of(arm), seed=arm["seed"], **cost, **about, values=values))
         print(f"{seconds:.1f} s", flush=True)
     tidy(path, arms)
     print(f"{path.name}: all {len(arms)} arms are there, {path.stat().st_size / 1e3:.1f} kB")

@@ -1,6 +1,6 @@
 """Modules:
 
-- `genlab.cli`: The command line: genlab train, sample, evaluate, list, augment."""
+- `genlab.cli`: The command line: genlab train, sample, evaluate, list."""
 
 import functools
 import json

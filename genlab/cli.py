@@ -1,4 +1,4 @@
-"""The command line: genlab train, sample, evaluate, list, augment.
+"""The command line: genlab train, sample, evaluate, list.
 
 The models are chapters' recipes, the loop is `genlab.lab.training.fit`; here is only what joins them to a shell.
 Modules that load PyTorch are imported inside functions, so that `genlab --help` answers at once.
@@ -65,14 +65,6 @@ class Evaluate:
     "run folder"
     device: Device | None = None
     "where it is measured. Default: where the run was told to be trained"
-
-
-@dataclass
-class Augment:
-    "Find out whether synthetic images of rare classes help a classifier: genlab augment [options]."
-
-    out: Path = Path("runs/augmentation")
-    "folder for what is finished; stopped or killed, the same command goes on in it"
 
 
 @dataclass
@@ -176,7 +168,9 @@ def run_from_options(name: str, argv: list[str]):  # its settings, and the folde
     if known.budget or known.config is None:
         run.config = dataclasses.replace(run.config, **recipe.budgets[run.options.budget])
     parts = dict(folder=Place(), run=run.options, data=run.source, model=run.config)
-    chosen = grouped(parts, f"genlab train {name}", argv, recipe.Config.__doc__)
+    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
+    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=recipe.Config.__doc__))
+    chosen = tyro.cli(OmitArgPrefixes[options], args=argv, prog=f"genlab train {name}")
     if chosen.run.compile and recipe.compiled == ():
         raise UserError(f"nothing of {name} is compiled. Leave --compile out, or say --no-compile.")
     return RunSettings(name, recipe, chosen.run, chosen.data, chosen.model).checked("the options"), chosen.folder.out
@@ -318,30 +312,6 @@ def evaluate(args: Evaluate) -> None:
     measure(args.run, run, recipe, model, costs)
 
 
-def augment(argv: list[str]) -> None:
-    "`genlab augment ...`."
-    from genlab.lab.pictures import ImageData
-    from genlab.lab.training import plain
-    from genlab.use.augmentation import AugmentationConfig, run_experiment
-    from genlab.workshop.runs import use_threads, validated
-
-    chosen = grouped(dict(folder=Augment(), data=ImageData(), experiment=AugmentationConfig()), "genlab augment", argv,
-                     AugmentationConfig.__doc__)
-    config = validated(AugmentationConfig, plain(dataclasses.asdict(chosen.experiment)), "the options")
-    use_threads(None)
-    try:
-        print(run_experiment(chosen.folder.out, chosen.data, config))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on where it was") from None
-
-
-def grouped(parts: dict, prog: str, argv: list[str], doc: str):  # an object with the parts' names
-    "Options in groups, each the fields of a dataclass's instance, which are the defaults."
-    kinds = [(k, OmitArgPrefixes[type(v)], field(default_factory=lambda v=v: v)) for k, v in parts.items()]
-    options = dataclasses.make_dataclass("Options", kinds, namespace=dict(__doc__=doc))
-    return tyro.cli(OmitArgPrefixes[options], args=argv, prog=prog)
-
-
 def list_all(args: List) -> None:
     "`genlab list`."
     from genlab.workshop.runs import is_finished
@@ -377,10 +347,10 @@ def command(argv: list[str]) -> None:
     if odd := [word for word in argv if word.startswith("-") and not word.isprintable()]:
         raise UserError(f"{odd[0]} is no option: it holds control characters.")
     check_repeats(argv)
-    own = {"train": train, "sample": sample, "augment": augment}  # their options need PyTorch, or a run's model
+    own = {"train": train, "sample": sample}  # their options depend on the model
     if argv and argv[0] in own:
         return own[argv[0]](argv[1:])
-    commands = {"train": Train, "sample": Sample, "evaluate": Evaluate, "list": List, "augment": Augment}
+    commands = {"train": Train, "sample": Sample, "evaluate": Evaluate, "list": List}
     about = dict(prog="genlab", description="genlab: train, sample and measure generative models.")
     chosen = tyro.extras.subcommand_cli_from_dict(commands, args=argv, **about)
     return {Evaluate: evaluate, List: list_all}[type(chosen)](chosen)

@@ -1453,46 +1453,6 @@ def solve(g, z, rounds):
     return x
 """,
     },
-    "80_augmentation-check_effective": {
-        "without the scale": """
-def effective_weights(counts, beta):
-    return (1 - beta) / (1 - beta**counts)
-""",
-        "one on average over the classes": """
-def effective_weights(counts, beta):
-    w = (1 - beta) / (1 - beta**counts)
-    return w / w.mean()
-""",
-        "upside down": """
-def effective_weights(counts, beta):
-    w = (1 - beta**counts) / (1 - beta)
-    return w * counts.sum() / (w * counts).sum()
-""",
-        "all of the weight": """
-def effective_weights(counts, beta):
-    return class_weights(counts)
-""",
-    },
-    "80_augmentation-check_replicates": {
-        "the normal distribution": """
-def replicates_needed(d, gain):
-    return max(2, int((1.96 * d.std().item() / gain) ** 2) + 1)
-""",
-        "as many degrees of freedom as before": """
-def replicates_needed(d, gain):
-    n = 2
-    while student.ppf(0.975, len(d) - 1) * d.std().item() / n**0.5 >= gain:
-        n += 1
-    return n
-""",
-        "twice as wide": """
-def replicates_needed(d, gain):
-    n = 2
-    while 2 * student.ppf(0.975, n - 1) * d.std().item() / n**0.5 >= gain:
-        n += 1
-    return n
-""",
-    },
     "74_tarflow-check_posterior": {
         "equal shares": """
 def posterior(log_p, share):

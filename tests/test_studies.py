@@ -118,7 +118,7 @@ def test_a_changed_arm_is_run_anew_and_never_averaged_with_the_old_one(folder, c
     write_toy(folder, **{"(8, 16)": "(8, 32)"})
     study = tool.load("toy")
     path = folder / "toy.jsonl"
-    reader.append_line(path, dict(reader.read_lines(path)[0], config=dict(width=32, note="10 \u00b5m")))
+    tool.append(path, dict(reader.read_lines(path)[0], config=dict(width=32, note="10 \u00b5m")))
     arms = reader.spreads(reader.read_lines(path))
     assert [(arm.config["width"], arm.seeds) for arm in arms] == [(8, [0, 1, 2]), (16, [0, 1, 2]), (32, [0])]
     capsys.readouterr()

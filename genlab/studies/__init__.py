@@ -6,9 +6,8 @@ chapter in Colab has nothing but the package.
 
 import json
 import math
-import os
 import statistics
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,8 @@ LINES = Path(__file__).parent
 FIELDS = {"config", "seed", "seconds", "device", "versions", "commit", "values"}
 
 
-def read_lines(path: Path, fields: Set[str] = FIELDS) -> list[dict]:
-    "A file's JSON objects with these fields, one a line. Half a line at the end, left by a kill, is ignored."
+def read_lines(path: Path) -> list[dict]:
+    "The finished arms in a study's file. What follows the last newline is half a line, left by a kill, and is ignored."
     if not path.is_file():
         return []
     *lines, _ = path.read_bytes().split(b"\n")
@@ -31,24 +30,13 @@ def read_lines(path: Path, fields: Set[str] = FIELDS) -> list[dict]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or row.keys() != fields:
+        if not isinstance(row, dict) or row.keys() != FIELDS:
             raise UserError(
-                f"{path}, line {number} is not one JSON object with {', '.join(sorted(fields))}. "
+                f"{path}, line {number} is not one JSON object with {', '.join(sorted(FIELDS))}. "
                 "Delete this line and run the study again: it does what is missing."
             )
         rows.append(row)
     return rows
-
-
-def append_line(path: Path, row: dict) -> None:
-    "Add a line in one write, on the disk when this returns. Half a line that a kill left at the end goes first."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
-    with open(path, "ab") as f:
-        f.truncate(whole)
-        f.write(json.dumps(row).encode() + b"\n")
-        f.flush()
-        os.fsync(f.fileno())
 
 
 def read_study(name: str) -> list[dict]:  # one dict per arm: config, seed, seconds, device, versions, commit, values

@@ -121,8 +121,6 @@ FOLDERS = [
 ]
 
 MNIST = [
-    bad("fewer images of a class than are asked for", then(mnist, run=["augment", "--data", "mnist", "--out", "new"]),
-        r"1000 images of \d were asked for, and the train split of mnist has \d"),
     bad("an empty data folder", then(offline, run=train("mnist")), "mnist was not found .*can't be downl"),
     bad("MNIST by the names that Kaggle gives its files", then(mnist, offline, set_aside(
         X, X.replace("-idx3", ".idx3")), run=train("mnist")), "train-images-idx3-ubyte is missing"),

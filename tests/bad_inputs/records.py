@@ -14,7 +14,6 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from bad_inputs import Bad, edited, gone, placed, then, written
-from bad_inputs.experiments import EXPERIMENTS
 from genlab.gan import stable_gan
 from genlab.gan.stable_gan import load_gan, write_gan
 from genlab.lab import metrics
@@ -363,4 +362,4 @@ RUNS = [
         "prior was trained on the codes of another VQ-VAE", needs=("vqvae", "prior")),
 ]
 
-ROWS: list[Bad] = [*SHIPPED, *SETTINGS, *TRANSFORMER, *PAIRS, *EXTRACTORS, *STUDIES, *RUNS, *EXPERIMENTS]
+ROWS: list[Bad] = [*SHIPPED, *SETTINGS, *TRANSFORMER, *PAIRS, *EXTRACTORS, *STUDIES, *RUNS]
