@@ -71,7 +71,7 @@ def scatter(ax: Axes, z: Tensor, y: Tensor, names: tuple[str, ...], size: float 
     colours = np.array(colormaps["tab10"].colors)
     ax.scatter(*z[order].T, s=size, c=colours[y[order] % 10], alpha=0.5, linewidths=0)
     for i, name in enumerate(names[:10]):
-        ax.scatter([], [], s=25, color=colours[i], label=name)
+        ax.scatter([], [], s=25, color=colours[i], alpha=0.5, linewidths=0, label=name)
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     ax.set(xlabel="first coordinate", ylabel="second coordinate")
 
