@@ -182,7 +182,8 @@ def exit_code(
     """0 if all went well, 2 after something that the user can put right, which is said in a sentence.
 
     130 after Ctrl-C, and 141 where who reads has closed the pipe, as a shell would say."""
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no encoding to fail at
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         do()
         sys.stdout.flush()

@@ -549,12 +549,12 @@ def _from_pretrained(cls: Model, *, model_id: str, map_location: str = "cpu", st
     unknown = said.keys() - inspect.signature(cls).parameters.keys()
     if unknown:
         raise UserError(f"config.json has settings that it doesn't know: {', '.join(sorted(unknown))}")
-    for name, value in said.items():
-        if below_zero(value):  # of two sides below zero, the product would be right
-            raise UserError(f"config.json: {name} is {shown(value)}; expected no whole number below 0")
     kinds = get_type_hints(cls.__init__, include_extras=True)
     for name in said.keys() & settings.keys() & kinds.keys():
         settings[name] = setting(name, settings[name], kinds[name], "config.json")
+    for name, value in said.items():
+        if below_zero(value):  # of two sides below zero, the product would be right
+            raise UserError(f"config.json: {name} is {shown(value)}; expected no whole number below 0")
     return load_weights(weights, lambda: cls(**settings), advice="Download it again.").to(map_location)
 
 # %% ../../nbs/2_lab/23_training.ipynb #dc572800
