@@ -54,6 +54,10 @@ def test_what_the_point_flow_measures(work):
     (["sample", "tarflow", "--label", "10"], "0 to 9"),
     (["train", "realnvp", *SHORT, "--size", "30", "--levels", "3"], "multiple of"),
     (["train", "tarflow", *SHORT, "--patch", "5"], "Choose a patch of"),
+    (["train", "glow", *SHORT, "--growth", "0"], "growth is 0; expected"),
+    (["train", "glow", *SHORT, "--growth", "200", "--rounds", "2"], "Choose a smaller growth"),
+    (["train", "glow", *SHORT, "--noise", "-1"], "noise is -1.0; expected"),
+    (["train", "glow", *SHORT, "--noise", "nan"], "noise is nan; expected"),
 ])
 def test_refusals_are_one_sentence_and_change_nothing(work, genlab, args, said):
     assert_refused(work, genlab, args, said)

@@ -28,6 +28,7 @@ IMAGES = {
     "realnvp": lambda: RealNVP((1, 16, 16), couplings=2, width=8, blocks=1),
     "variational": lambda: RealNVP((1, 16, 16), couplings=2, width=8, blocks=1, dequantisation="variational"),
     "glow": lambda: Glow((1, 16, 16), rounds=2, width=8, levels=2),
+    "glow, noise": lambda: Glow((1, 16, 16), rounds=1, width=8, levels=2, growth=2, noise=0.1),
     "spline-flow": lambda: SplineFlow((1, 16, 16), couplings=1, width=8, blocks=1, levels=2, bins=4),
     "tarflow": lambda: TarFlow((1, 16, 16), patch=4, channels=16, blocks=4, layers=1, heads=2, noise=0.1),
     "tarflow, uniform": lambda: TarFlow((1, 16, 16), patch=4, channels=16, blocks=4, layers=1, heads=2, noise=0.0),

@@ -14,7 +14,7 @@ from torch import nn
 
 from genlab import UserError
 from genlab.flow.couplings import ActNorm, Affine, Compose, LULinear, inverse_error
-from genlab.flow.glow import Glow, GlowConfig, GlowRecipe, LearnedPrior, glow_step
+from genlab.flow.glow import Centre, Glow, GlowConfig, GlowRecipe, LearnedPrior, glow_step
 from genlab.flow.realnvp import (
     Channels,
     Checkerboard,
@@ -94,13 +94,36 @@ def test_realnvp_transform(multi_scale, c, levels, h, w, context_dim, seed):
 
 @settings(max_examples=5, deadline=None)
 @given(c=st.integers(1, 3), levels=st.integers(1, 2), h=st.integers(1, 2), w=st.integers(1, 2),
-       n_labels=st.sampled_from([0, 3]), seed=st.integers(0, 2**16))
-def test_glow_transform(c, levels, h, w, n_labels, seed):
+       n_labels=st.sampled_from([0, 3]), growth=st.integers(1, 2), noise=st.sampled_from([0.0, 0.3]),
+       seed=st.integers(0, 2**16))
+def test_glow_transform(c, levels, h, w, n_labels, growth, noise, seed):
     torch.manual_seed(seed)
     shape = (c, h * 2**levels, w * 2**levels)
-    model = perturbed(Glow(shape, n_labels, 2, 5, 1, levels))
+    model = perturbed(Glow(shape, n_labels, 2 // growth, 5, 1, levels, growth, noise))
     y = torch.randint(3, (2,))
-    proves(model.transform, torch.rand(2, *shape, dtype=torch.float64), model.context(y))
+    proves(model.transform, model.perturb(images(2, *shape).double()), model.context(y))
+
+
+def test_the_first_layer_with_noise_counts_its_volume():
+    "The linear first layer alone, and the flow around it, by PyTorch's Jacobian; also beside the unit interval."
+    torch.manual_seed(0)
+    u = 3 * torch.rand(1, 1, 4, 4, dtype=torch.float64) - 1
+    for transform in (Centre(), perturbed(Glow((1, 4, 4), rounds=1, width=4, growth=2, noise=0.1)).transform):
+        jacobian = torch.autograd.functional.jacobian(lambda v, f=transform: f(v)[0].flatten(), u).view(16, 16)
+        torch.testing.assert_close(transform(u)[1][0], torch.linalg.slogdet(jacobian).logabsdet, rtol=0, atol=1e-10)
+        torch.testing.assert_close(transform.inverse(transform(u)[0])[0], u, rtol=0, atol=1e-10)
+
+
+def test_levels_grow():
+    def sizes(**settings):
+        stages = Glow((3, 16, 16), **settings).transform.layers[1].stages
+        couplings = [[layer for layer in stage.layers if isinstance(layer, ImageCoupling)] for stage in stages]
+        return [(len(level), *{layer.net.first.out_channels for layer in level}) for level in couplings]
+
+    assert sizes(rounds=2, width=4, levels=3, growth=2) == [(2, 4), (4, 8), (8, 16)]
+    assert sizes(rounds=1, width=2, levels=3, growth=3) == [(1, 2), (3, 6), (9, 18)]
+    assert sizes(rounds=3, width=6, levels=3) == sizes(rounds=3, width=6, levels=3, growth=1) == [(3, 6)] * 3
+    assert [type(Glow((1, 4, 4), noise=noise).transform.layers[0]) for noise in (0.0, 0.1)] == [Logit, Centre]
 
 
 @settings(max_examples=8, deadline=None)
@@ -229,6 +252,56 @@ def test_samples_come_back():
 
 
 # noise
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7])
+def test_denoising_a_gaussian_is_its_conditional_mean(sigma):
+    "Four pixels with a covariance: the score by automatic differentiation, the answer by conditioning a Gaussian."
+    torch.manual_seed(0)
+    mean = 0.3 * torch.randn(4, dtype=torch.float64)
+    root = torch.tril(torch.randn(4, 4, dtype=torch.float64))
+    clean = root @ root.T + 0.1 * torch.eye(4)  # covariances of x and of v = x + sigma noise
+    noisy = torch.distributions.MultivariateNormal(mean, clean + sigma**2 * torch.eye(4))
+
+    class Known(ImageFlow):
+        def log_prob_terms(self, u, context=None):
+            return noisy.log_prob((2 * u - 1).flatten(1)), u.new_full((len(u),), 4 * math.log(2))
+
+    v = torch.randn(50, 4, dtype=torch.float64, requires_grad=True)
+    score, = torch.autograd.grad(noisy.log_prob(v).sum(), v)
+    expected = mean + (v - mean) @ torch.linalg.solve(clean + sigma**2 * torch.eye(4), clean)  # E[x|v]
+    torch.testing.assert_close(v + sigma**2 * score, expected)
+    with torch.no_grad():  # as in sample
+        u = Known((1, 2, 2), Compose(), (4,), sigma=sigma).denoise((v.view(-1, 1, 2, 2) + 1) / 2)
+    torch.testing.assert_close((2 * u - 1).flatten(1), expected)
+
+
+def test_a_noisy_glow_draws_denoised_images():
+    torch.manual_seed(0)
+    model = perturbed(Glow((1, 8, 8), rounds=1, width=8, growth=2, noise=0.3), 0.1)
+    x = images(400, 1, 8, 8)
+    error = 2 * (model.perturb(x) - dequantise(x, 0.5))
+    assert abs(error.std() - 0.3) < 0.01 and abs(error.mean()) < 0.01
+    assert torch.equal(model.decode(model.encode(x.double())), x)
+
+    def rounded(u):
+        return to_float((u * 256).floor().clamp(0, 255).to(torch.uint8))
+
+    z = model.base_sample(5, torch.Generator().manual_seed(1), 0.8)
+    u = model.transform.inverse(z)[0].detach().requires_grad_()
+    score, = torch.autograd.grad(model.log_prob_terms(u)[0].sum() + model.transform(u)[1].sum(), u)
+    drawn = [model.sample(5, generator=torch.Generator().manual_seed(1), temperature=0.8, denoise=denoise)
+             for denoise in (True, False)]
+    assert torch.equal(drawn[0], rounded(u + 0.15**2 * score)) and torch.equal(drawn[1], rounded(u))
+    assert torch.equal(drawn[0], model.decode(z, denoise=True)) and torch.equal(drawn[1], model.decode(z))
+    assert not torch.equal(*drawn)
+    torch.manual_seed(2)
+    parts = model(x)
+    torch.manual_seed(2)
+    u = dequantise(x, 0.5) + 0.15 * torch.randn(x.shape)
+    expected = -sum(model.log_prob_terms(u)).mean() + 64 * math.log(256)
+    torch.testing.assert_close(parts["loss"], expected)
+    torch.testing.assert_close(parts["base"] + parts["volume"], expected)
+
 
 def test_variational_noise_starts_uniform_and_keeps_its_volume():
     torch.manual_seed(0)
@@ -398,6 +471,11 @@ def test_sentences():
     for wrong, what in (
         (lambda: RealNVP((1, 28, 28), levels=3), "1 to 2 times"),
         (lambda: Glow((3, 30, 32), levels=2), "1 to 1 times"),
+        (lambda: Glow((1, 8, 8), growth=0), "growth is 0; .* 1 or more"),
+        (lambda: Glow((3, 32, 32), levels=3, growth=16), "1,024 rounds of width 12,288.*smaller growth"),
+        (lambda: Glow((3, 32, 32), levels=2, rounds=1, width=2**10, growth=65), "width 66,560.*smaller growth"),
+        *((lambda noise=noise: Glow((1, 8, 8), noise=noise), "noise is .* standard deviation, 0 or more")
+          for noise in (-0.1, math.nan, math.inf)),
         (lambda: Squeeze()(torch.zeros(1, 1, 3, 4)), "can't be cut"),
         (lambda: ImageCoupling(1, Channels(), Affine()), "no halves"),
         (lambda: RealNVP((1, 8, 8))(torch.zeros(2, 1, 4, 4)), "Resize"),
@@ -485,6 +563,33 @@ def test_recipes_train_and_go_on(name, n_labels, data, tmp_path):
     assert drawn.shape == (7, 1, 28, 28) and torch.equal(drawn, recipe.draw(model, 7, seed=0))
 
 
+def test_with_noise_the_loss_is_held_out_and_bits_are_still_a_bound(data):
+    torch.manual_seed(0)
+    recipe = GlowRecipe(GlowConfig(rounds=1, width=8, growth=2, noise=0.2), data)
+    model = recipe.model.eval()
+    first = model.transform.layers[1].stages[0].layers[1]
+    seen = dequantise(data["train"][torch.arange(256)][0], 0.5) + 0.1 * torch.randn(256, 1, 28, 28)
+    out = first(Squeeze()(Centre()(seen)[0])[0])[0].transpose(0, 1).flatten(1)  # of the first activation norm
+    assert out.mean(dim=1).abs().max() < 0.02 and (out.std(dim=1) - 1).abs().max() < 0.02
+    torch.manual_seed(4)
+    held = recipe.validate(model)
+    torch.manual_seed(4)
+    with torch.no_grad():
+        expected = float(model.loss(data["validation"][torch.arange(64)][0])["loss"])
+    assert recipe.score == ("loss", "lowest") and held == dict(loss=pytest.approx(expected))
+    x, _ = data["test"][torch.arange(64)]
+    torch.manual_seed(5)
+    with torch.no_grad():
+        bound = -sum(model.log_prob_terms((((x + 1) * 127.5).round() + torch.rand_like(x)) / 256)).mean()
+    bits = float(bound) / 784 / math.log(2) + 8
+    assert recipe.likelihood(model, seed=5)["bits_per_dim"]["value"] == pytest.approx(bits, abs=1e-4)
+    fitted, progress = fit(recipe, data["train"], steps=12, batch_size=32, pictures=2)
+    losses = [row["val_loss"] for row in progress.log if "val_loss" in row]
+    assert losses[-1] < losses[0] and not any("val_bits_per_dim" in row for row in progress.log)
+    assert recipe.draw(fitted, 7, seed=0).shape == (7, 1, 28, 28)
+    assert GlowRecipe(GlowConfig(rounds=1, width=8), data).score == ("bits_per_dim", "lowest")
+
+
 def test_recipe_says_what_does_not_fit(data):
     with pytest.raises(UserError, match="n_labels"):
         RealNVPRecipe(RealNVPConfig(n_labels=3), data)
@@ -517,7 +622,8 @@ def test_pictures_are_drawn_with_the_labels_of_the_data(data, monkeypatch):
     recipe = RealNVPRecipe(RealNVPConfig(couplings=1, width=8, blocks=1, n_labels=10), data)
     asked = []
     decode = type(recipe.model).decode
-    monkeypatch.setattr(type(recipe.model), "decode", lambda self, z, y=None: asked.append(y) or decode(self, z, y))
+    monkeypatch.setattr(type(recipe.model), "decode",
+                        lambda self, z, y=None, *more: asked.append(y) or decode(self, z, y, *more))
     recipe.draw(recipe.model, 300, seed=0)
     assert (torch.cat(asked).bincount(minlength=10) > 10).all()
 

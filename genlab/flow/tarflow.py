@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .. import Layers, NotNegative, NotNegativeFloat, Share, Size, UserError
 from .couplings import Compose
-from .realnvp import ImageFlow, dequantise
+from .realnvp import ImageFlow
 from ..lab.layers import TransformerBlock
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #19e44efd
@@ -136,41 +136,21 @@ class TarFlow(ImageFlow):
         recompute: bool = False,      # activations are computed again for the gradient: less memory, more time
     ):
         patches = Patches(shape, patch)
-        check_settings(blocks, noise)
+        check_settings(blocks)
         flows = [CausalBlock(*patches.map, patches.shape[1], channels, layers, heads, n_labels, backwards=i % 2 == 1)
                  for i in range(blocks)]
-        super().__init__(tuple(shape), Compose(patches, *flows, recompute=recompute), patches.shape, n_labels)
-        self.sigma = noise
+        transform = Compose(patches, *flows, recompute=recompute)
+        super().__init__(tuple(shape), transform, patches.shape, n_labels, sigma=noise)
         self.label_dropout = label_dropout
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #a3c0c887
-@patch
-def perturb(self: TarFlow, x: Tensor) -> Tensor:  # images (B, C, H, W) in [-1, 1] -> u, in (0, 1) or a little outside
-    "The noise of the training: Gaussian around the middle of each grey level, or uniform within it."
-    self.check_size(x)
-    if self.sigma == 0:
-        return dequantise(x, torch.rand_like(x))
-    return dequantise(x, 0.5) + self.sigma / 2 * torch.randn_like(x)
-
-
 @patch
 def loss(self: TarFlow, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
     """Negative log-likelihood of the noisy image in nats, counted as for a discrete one;
     in training some labels are left out."""
     if self.training and y is not None and self.n_labels:
         y = torch.where(torch.rand(len(y), device=y.device) < self.label_dropout, -1, y)
-    base, volume = (-part.mean() for part in self.log_prob_terms(self.perturb(x), self.context(y)))
-    volume = volume + x[0].numel() * math.log(256)
-    return dict(loss=base + volume, base=base, volume=volume)
-
-# %% ../../nbs/7_flow/74_tarflow.ipynb #f85ed633
-@patch
-def denoise(self: TarFlow, u: Tensor, context: Tensor | None = None) -> Tensor:  # noisy -> clean, (B, C, H, W)
-    "Tweedie's formula (Efron 2011) with the model's own score: u + sigma^2 grad log p(u)."
-    with torch.enable_grad():
-        u = u.detach().requires_grad_()
-        score, = torch.autograd.grad(sum(self.log_prob_terms(u, context)).sum(), u)
-    return u.detach() + (self.sigma / 2) ** 2 * score
+    return super(TarFlow, self).loss(x, y)
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #10c74c60
 @patch
@@ -298,12 +278,10 @@ def inverse(
     return self.ordered(x), log_det
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #9dfc5df1
-def check_settings(blocks: int, noise: float) -> None:
+def check_settings(blocks: int) -> None:
     "Raise a UserError if no TarFlow can be built so."
     if blocks < 1:
         raise UserError(f"a flow of {blocks} blocks changes nothing; it needs at least one.")
-    if not noise >= 0:
-        raise UserError(f"noise is {noise}; it is a standard deviation, 0 or more (0.05 to 0.15 are usual).")
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #cf456de3
 @patch
@@ -400,19 +378,6 @@ class TarFlowRecipe(ImageFlowRecipe):
     def __init__(self, config: TarFlowConfig, data: dict[str, ImageSet]):
         check_labels(config.n_labels, data["train"])
         super().__init__(config, data)
-        # with Gaussian noise the loss is no bound
-        self.score = ("bits_per_dim" if config.noise == 0 else "loss", "lowest")
-
-# %% ../../nbs/7_flow/74_tarflow.ipynb #ebed3e4c
-@patch
-def validate(self: TarFlowRecipe, model: TarFlow) -> dict[str, float]:
-    "The loss on 1000 held-out images; in bits per dimension where it is a likelihood."
-    if model.sigma == 0:
-        return super(TarFlowRecipe, self).validate(model)
-    held = self.splits["validation"].take(slice(1_000))
-    with torch.no_grad():
-        total = sum(float(model.loss(x, y)["loss"]) * len(x) for x, y in held.pieces(250, model.device))
-    return dict(loss=total / len(held))
 
 # %% ../../nbs/7_flow/74_tarflow.ipynb #e145a20c
 @patch
