@@ -207,7 +207,7 @@ from .. import Blocks, Layers, NotNegative, Positive, Size
 from .couplings import FlowRecipe, TemperatureKnobs, inverse_error
 from ..lab.images import ImageSet, numbered, to_float
 from ..lab.metrics import bits_per_dim
-from ..lab.pictures import LabelKnobs, MeasuredRecipe
+from ..lab.pictures import HeldOut, LabelKnobs, MeasuredRecipe
 from ..lab.training import TrainingConfig, with_settings_of
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #9742cb44
@@ -582,10 +582,8 @@ def validate(self: ImageFlowRecipe, model: ImageFlow) -> dict[str, float]:
     if model.sigma == 0:
         nats, _ = self.nats(model, "validation", 1_000)
         return dict(bits_per_dim=bits_per_dim(nats, math.prod(self.data.shape), scale=1))
-    held = self.splits["validation"].take(slice(1_000))
-    with torch.no_grad():
-        total = sum(float(model.loss(x, y)["loss"]) * len(x) for x, y in held.pieces(250, model.device))
-    return dict(loss=total / len(held))
+    held = HeldOut(self.splits["validation"], model, 1_000, batch=250)
+    return held.mean(lambda x, y: dict(loss=model.loss(x, y)["loss"]))
 
 # %% ../../nbs/7_flow/71_realnvp.ipynb #98191532
 @patch
