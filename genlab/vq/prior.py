@@ -356,7 +356,7 @@ class TokenPriorConfig(TrainingConfig):
 class PriorKnobs(LabelKnobs):
     "How samples of a prior are steered."
 
-    guidance: Annotated[float, Range(0, 100)] = 1.5
+    guidance: Annotated[float, Range(0, 100)] = 1.0
     "1 is none, above it the label is exaggerated"
     temperature: Annotated[float, Range(1e-3, 100)] = 1.0
     "below 1 only likely tokens, above 1 unlikely ones too"
